@@ -1,0 +1,34 @@
+"""The only two ways to ask the time.
+
+`now_s` orders events and measures waits; it is the running loop's own clock, so a virtual loop moves it.
+`epoch_s` stamps what is stored and read by another process; a virtual loop moves it too.
+A room that keeps time takes a `Clock` as an argument and defaults to one of these.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+Clock: TypeAlias = Callable[[], float]
+"""A function that returns seconds and never goes backwards."""
+
+
+def now_s() -> float:
+    """Return seconds on the running loop's monotonic clock, or on the process's when no loop runs."""
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return time.monotonic()
+
+
+def epoch_s() -> float:
+    """Return seconds since 1970-01-01 UTC; inside a virtual loop, the virtual ones."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return time.time()
+    virtual: Clock | None = getattr(loop, "epoch_s", None)
+    return virtual() if virtual is not None else time.time()

@@ -1,0 +1,58 @@
+"""What the stack says of itself, and to whom.
+
+Components count their own hot paths in plain integers; an event is for what happens rarely and matters:
+a dependency went away, an entry left, the embedded default was loaded. A `Probe` hears them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+RemovalCause: TypeAlias = Literal["explicit", "replaced", "expired", "evicted", "refused"]
+"""Why an entry left the memory tier; `refused` means it was too large to enter."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRemoved:
+    """An entry left the memory tier."""
+
+    key: str
+    cause: RemovalCause
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFailed:
+    """The remote tier could not answer in time; the cache went on without it."""
+
+    operation: Literal["get", "set", "delete"]
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedDefaultLoaded:
+    """Nothing real was configured, so a stand-in answers: fine for trying out, never for production."""
+
+    what: str
+    remedy: str
+
+
+Event: TypeAlias = EntryRemoved | RemoteFailed | EmbeddedDefaultLoaded
+Probe: TypeAlias = Callable[[Event], None]
+"""Hears events. It must return at once and never raise."""
+
+_log = logging.getLogger("perfkit")
+
+
+def log_probe(event: Event) -> None:
+    """Say what a person should know in the log; the default probe."""
+    if isinstance(event, EmbeddedDefaultLoaded):
+        _log.warning("%s answers in place of a real server. %s", event.what, event.remedy)
+    elif isinstance(event, RemoteFailed):
+        _log.warning("remote cache %s failed, going on without it: %s", event.operation, event.error)
+
+
+def null_probe(event: Event) -> None:
+    """Hear nothing."""

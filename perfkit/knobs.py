@@ -1,0 +1,224 @@
+"""Knobs: one typed declaration, used six times.
+
+A knob is an annotated field of a `Section`. The same line is the run-time class's argument, the type and
+bounds of a scenario axis, a row of `docs/settings.md`, an `optional()` attribute with its `validation` in
+Terraform, a line of tfvars and an environment variable. This file holds the declaration and the walks over
+it; nothing here knows an area.
+
+>>> from perfkit.settings import Settings
+>>> [(info.path, info.default, info.above) for info in iter_knobs(Settings()) if info.knob.unit == "s"][-2:]
+[('cache.l2_ttl_seconds', 3600.0, 0), ('cloudrun.request_timeout_seconds', 300, None)]
+>>> replaced(Settings(), {"cache.l1_ttl_seconds": 5}).cache.l1_ttl_seconds
+5.0
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
+
+import annotated_types
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from perfkit.errors import SettingsError, did_you_mean
+
+__all__ = ["Field", "Knob", "KnobInfo", "Section", "find_knob", "flat", "iter_knobs", "parsed", "replaced"]
+
+Scale = Literal["linear", "log"]
+Lands = Literal["env", "terraform"]
+Value = bool | int | float | str
+SectionT = TypeVar("SectionT", bound="Section")
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """What a person needs to know of a field to tune it.
+
+    `unit` is printed beside values; `trades` says what moving it costs; `scale` is how a sweep should space
+    its values; `lands` says where a tuned value ends: in the service's environment, or as an attribute of a
+    Terraform resource.
+    """
+
+    unit: str
+    trades: str
+    scale: Scale = "linear"
+    lands: Lands = "env"
+
+
+class Section(BaseModel):
+    """A frozen group of knobs that refuses names it does not know."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class KnobInfo:
+    """One knob as the rest of the house sees it; bounds are None where there are none."""
+
+    path: str
+    kind: type[bool] | type[int] | type[float] | type[str]
+    default: Value
+    knob: Knob
+    summary: str
+    at_least: float | None
+    above: float | None
+    at_most: float | None
+    below: float | None
+    choices: tuple[str, ...]
+
+    _NAMES: ClassVar[dict[type, str]] = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+    }
+
+    @property
+    def allowed(self) -> str:
+        """The legal values in words, for error messages and the settings page."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        limits = ((">=", self.at_least), (">", self.above), ("<=", self.at_most), ("<", self.below))
+        bounds = " and ".join(f"{sign} {limit}" for sign, limit in limits if limit is not None)
+        return self._NAMES[self.kind] + (f" {bounds}" if bounds else "")
+
+    @property
+    def env_name(self) -> str:
+        """The environment variable that carries this knob."""
+        return "PERFKIT_" + self.path.upper().replace(".", "__")
+
+    def admits(self, value: object) -> bool:
+        """Tell whether `value` is legal, by the bounds alone."""
+        if self.kind is bool:
+            return isinstance(value, bool)
+        if self.kind is str:
+            return isinstance(value, str) and (not self.choices or value in self.choices)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return False
+        if self.kind is int and value != int(value):
+            return False
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+
+def iter_knobs(section: Section, prefix: str = "") -> Iterator[KnobInfo]:
+    """Yield every knob below `section` in declared order; defaults are the values `section` holds."""
+    for name, field in type(section).model_fields.items():
+        path = f"{prefix}{name}"
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from iter_knobs(value, f"{path}.")
+        else:
+            yield _info(path, field, value)
+
+
+def find_knob(section: Section, path: str) -> KnobInfo:
+    """Return the knob at a dotted path.
+
+    Raises:
+        SettingsError: no knob has that path; the message names the nearest.
+    """
+    known = {info.path: info for info in iter_knobs(section)}
+    if path not in known:
+        raise SettingsError(f"There is no knob {path!r}.{did_you_mean(path, known)}", path=path)
+    return known[path]
+
+
+def flat(section: Section) -> dict[str, Value]:
+    """Return every knob's value by dotted path, in declared order."""
+    return {info.path: info.default for info in iter_knobs(section)}
+
+
+def replaced(section: SectionT, values: Mapping[str, object]) -> SectionT:
+    """Return a copy with the knobs at dotted paths set to new values, checked like any other input.
+
+    Raises:
+        SettingsError: a path is unknown, or a value has the wrong type or is out of bounds.
+    """
+    tree = section.model_dump()
+    for path, value in values.items():
+        find_knob(section, path)
+        *parents, leaf = path.split(".")
+        branch = tree
+        for parent in parents:
+            branch = branch[parent]
+        branch[leaf] = value
+    try:
+        return type(section).model_validate(tree)
+    except ValidationError as refusal:
+        raise _as_settings_error(section, refusal) from None
+
+
+def parsed(info: KnobInfo, text: str, *, place: str) -> Value:
+    """Read a knob's value from text, as it stands in an environment variable.
+
+    Raises:
+        SettingsError: the text is not of the knob's kind or out of bounds; `place` names where it stood.
+    """
+    value: object = text
+    try:
+        if info.kind is bool:
+            value = {"true": True, "1": True, "false": False, "0": False}[text.strip().lower()]
+        elif info.kind is int:
+            value = int(text)
+        elif info.kind is float:
+            value = float(text)
+    except (KeyError, ValueError):
+        value = text if info.kind is str else None
+    if value is None or not info.admits(value):
+        raise SettingsError(
+            f"{place}={text!r} is refused: {info.path} must be {info.allowed}. "
+            f"Write a legal value, or remove it for the default {info.default!r}.",
+            path=info.path,
+            value=text,
+            allowed=info.allowed,
+        )
+    return value  # type: ignore[return-value]  # admits() has just checked the kind
+
+
+def _info(path: str, field: FieldInfo, value: Value) -> KnobInfo:
+    knob = next((item for item in field.metadata if isinstance(item, Knob)), None)
+    if knob is None:
+        raise TypeError(f"{path} is a field of a Section without a Knob(...)")
+    bounds: dict[str, Any] = {"at_least": None, "above": None, "at_most": None, "below": None}
+    for item in field.metadata:
+        match item:
+            case annotated_types.Ge(bound):
+                bounds["at_least"] = bound
+            case annotated_types.Gt(bound):
+                bounds["above"] = bound
+            case annotated_types.Le(bound):
+                bounds["at_most"] = bound
+            case annotated_types.Lt(bound):
+                bounds["below"] = bound
+    choices = tuple(get_args(field.annotation)) if get_origin(field.annotation) is Literal else ()
+    kind: Any = str if choices else field.annotation
+    if kind not in (bool, int, float, str):
+        raise TypeError(f"{path} has kind {field.annotation}; a knob is a bool, int, float, str or Literal")
+    return KnobInfo(path, kind, value, knob, field.description or "", choices=choices, **bounds)
+
+
+def _as_settings_error(section: Section, refusal: ValidationError) -> SettingsError:
+    """Turn pydantic's first complaint into ours: value, place, what is allowed."""
+    first = refusal.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    known = {info.path: info for info in iter_knobs(section)}
+    if path in known:
+        info = known[path]
+        return SettingsError(
+            f"{path}={first['input']!r} is refused: it must be {info.allowed}. "
+            f"Write a legal value, or remove it for the default {info.default!r}.",
+            path=path,
+            value=first["input"],
+            allowed=info.allowed,
+        )
+    return SettingsError(f"{path or 'settings'}: {first['msg']}.{did_you_mean(path, known)}", path=path)

@@ -1,0 +1,187 @@
+"""A scenario: a question about knobs, put so that a machine can answer it.
+
+The file is YAML, read by `perfkit.lab.yaml12`; the shape is below; a wrong name, type or bound is refused
+with the file, the line and the nearest right name.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, model_validator
+
+from perfkit.knobs import Value
+from perfkit.lab.metrics import find_metric
+from perfkit.lab.results import Record
+
+__all__ = [
+    "Axis",
+    "Confirm",
+    "GeneratedWorkload",
+    "Guardrail",
+    "Measure",
+    "Objective",
+    "Scenario",
+    "Simulate",
+    "Spread",
+    "TraceWorkload",
+    "World",
+]
+
+
+class GeneratedWorkload(Record):
+    """Requests made up from published laws: Zipf popularity, lognormal sizes, random arrivals."""
+
+    kind: Literal["generated"] = "generated"
+    requests: Annotated[int, Field(ge=1, le=50_000_000)]
+    objects: Annotated[int, Field(ge=1, le=10_000_000)]
+    zipf_alpha: Annotated[float, Field(ge=0, le=3)] = 0.9
+    """Popularity of the k-th object is proportional to k^-alpha; 0 makes all alike."""
+    arrivals: Literal["poisson", "constant", "burst"] = "poisson"
+    rate_per_s: Annotated[float, Field(gt=0)] = 100.0
+    burst_factor: Annotated[float, Field(ge=1)] = 5.0
+    """In a burst, arrivals come this many times as fast as on average; bursts take a tenth of the time."""
+    mean_bytes: Annotated[int, Field(ge=1)] = 1_000
+    size_sigma: Annotated[float, Field(ge=0, le=4)] = 1.0
+    """Spread of the lognormal sizes; 0 makes all sizes equal."""
+
+
+class TraceWorkload(Record):
+    """Requests as they were recorded somewhere."""
+
+    kind: Literal["trace"]
+    path: str
+    """Beside the scenario file, or absolute; may be compressed (.gz, .xz, .bz2, .zst)."""
+    format: Literal["auto", "csv", "cache2k", "oracle-general"] = "auto"
+    rate_per_s: Annotated[float, Field(gt=0)] | None = None
+    """Spaces requests of a trace without times evenly; refused for a trace that has times."""
+
+
+class World(Record):
+    """How long the outside takes to answer, where it is imitated."""
+
+    redis_ms: Annotated[float, Field(ge=0)] = 0.6
+    """One round trip to Redis. Measured trials use the real server's own."""
+    origin_ms: Annotated[float, Field(ge=0)] = 25.0
+    """Median time of one paid call; imitated in every way of looking."""
+    origin_sigma: Annotated[float, Field(ge=0, le=3)] = 0.4
+    """Spread of the lognormal time of a paid call."""
+
+
+class Spread(Record):
+    """Values of an axis spaced from `low` to `high`, both included."""
+
+    low: float
+    high: float
+    count: Annotated[int, Field(ge=2, le=1_000)]
+    log: bool = False
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The values in ascending order; whole numbers for whole-number knobs are made by the sweep."""
+        steps = self.count - 1
+        if self.log:
+            ratio = math.log(self.high / self.low)
+            inner = (self.low * math.exp(ratio * step / steps) for step in range(1, steps))
+        else:
+            inner = (self.low + (self.high - self.low) * step / steps for step in range(1, steps))
+        return (self.low, *inner, self.high)
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Spread:
+        if not self.low < self.high:
+            raise ValueError(f"low {self.low:g} must be below high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a logarithmic axis cannot start at {self.low:g}; write a low above 0")
+        return self
+
+
+Axis: TypeAlias = tuple[Value, ...] | Spread
+
+
+class Objective(Record):
+    """What to improve; which way is better is the metric's own."""
+
+    metric: str
+
+    @model_validator(mode="after")
+    def _exists(self) -> Objective:
+        find_metric(self.metric)
+        return self
+
+
+class Guardrail(Record):
+    """A limit a choice may not break."""
+
+    metric: str
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Guardrail:
+        find_metric(self.metric)
+        if self.at_most is None and self.at_least is None:
+            raise ValueError("a guardrail needs at_most or at_least")
+        return self
+
+
+class Simulate(Record):
+    """The second look: the shipping classes in virtual time."""
+
+    requests: Annotated[int, Field(ge=100)] = 10_000
+    """How many requests are counted, after the warm-up."""
+    warmup: Annotated[int, Field(ge=0)] = 5_000
+    promote: Annotated[int, Field(ge=1, le=64)] = 3
+    """How many of the modelled settings are simulated, each with every value of the other axes."""
+
+
+class Measure(Record):
+    """The third look: wall clock, real server, interleaved rounds."""
+
+    requests: Annotated[int, Field(ge=100)] = 6_000
+    """How many requests each arm is asked in all, after the warm-up, shared out over the rounds."""
+    warmup: Annotated[int, Field(ge=0)] = 20_000
+    rounds: Annotated[int, Field(ge=6, le=200)] = 12
+    rate_per_s: Annotated[float, Field(gt=0)] = 1_500.0
+    """How fast requests arrive on the wall clock; the cache's clock runs faster by the same factor."""
+    finalists: Annotated[int, Field(ge=1, le=16)] = 2
+
+
+class Confirm(Record):
+    """The last look: the leader and the baseline once more, fresh process, fresh seed."""
+
+    rounds: Annotated[int, Field(ge=6, le=200)] = 12
+
+
+class Scenario(Record):
+    """A question about knobs, with all that is needed to answer it."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
+    question: str
+    rig: Literal["cache"]
+    workload: Annotated[GeneratedWorkload | TraceWorkload, Field(discriminator="kind")]
+    world: World = World()
+    baseline: dict[str, Value] = Field(default_factory=dict)
+    """Knobs of the settings in use today that differ from the defaults."""
+    axes: dict[str, Axis]
+    objective: Objective
+    guardrails: tuple[Guardrail, ...] = ()
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    simulate: Simulate = Simulate()
+    measure: Measure | None = Measure()
+    """Null to stop at the simulation; then nothing can be confirmed."""
+    confirm: Confirm = Confirm()
+
+    @classmethod
+    def load(cls, path: str | Path) -> Scenario:
+        """Read a scenario file.
+
+        Raises:
+            ScenarioError: the file is not a scenario; the message says where, why, and what to write.
+        """
+        from perfkit.lab.yaml12 import read_scenario
+
+        scenario: Scenario = read_scenario(cls, Path(path))
+        return scenario
