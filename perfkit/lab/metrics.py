@@ -80,10 +80,6 @@ METRICS = _table(
         "l1_peak_bytes", "peak size of the memory tier", "bytes", "lower", "ratio", 0,
         "The most bytes of values the memory tier held.",
     ),
-    Metric(
-        "cpu_us_per_request", "processor time per request", "µs", "lower", "ratio", 1,
-        "Processor time of the process for one request, load generator included; measured only.", margin=0.05,
-    ),
 )  # fmt: skip
 """Every metric, by name, in the order reports show them."""
 

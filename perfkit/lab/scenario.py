@@ -10,11 +10,14 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from perfkit.knobs import Value
+from perfkit.errors import ScenarioError, SettingsError
+from perfkit.knobs import KnobInfo, Value, find_knob
 from perfkit.lab.metrics import find_metric
 from perfkit.lab.results import Record
+from perfkit.settings import Settings
 
 __all__ = [
     "Axis",
@@ -28,6 +31,7 @@ __all__ = [
     "Spread",
     "TraceWorkload",
     "World",
+    "axis_values",
 ]
 
 
@@ -108,7 +112,7 @@ class Objective(Record):
 
     @model_validator(mode="after")
     def _exists(self) -> Objective:
-        find_metric(self.metric)
+        _check_metric(self.metric)
         return self
 
 
@@ -121,7 +125,7 @@ class Guardrail(Record):
 
     @model_validator(mode="after")
     def _limits_something(self) -> Guardrail:
-        find_metric(self.metric)
+        _check_metric(self.metric)
         if self.at_most is None and self.at_least is None:
             raise ValueError("a guardrail needs at_most or at_least")
         return self
@@ -174,6 +178,35 @@ class Scenario(Record):
     """Null to stop at the simulation; then nothing can be confirmed."""
     confirm: Confirm = Confirm()
 
+    @field_validator("baseline")
+    @classmethod
+    def _baseline_is_legal(cls, baseline: dict[str, Value]) -> dict[str, Value]:
+        for path, value in baseline.items():
+            _admit(path, (value,))
+        return baseline
+
+    @field_validator("axes")
+    @classmethod
+    def _axes_are_legal(cls, axes: dict[str, Axis]) -> dict[str, Axis]:
+        for path, axis in axes.items():
+            _admit(path, axis_values(path, axis))
+        return axes
+
+    def quick(self) -> Scenario:
+        """The same question on a fraction of the requests: to see that everything works, not to decide."""
+        changes: dict[str, object] = {
+            "simulate": Simulate(requests=600, warmup=1_000, promote=1),
+            "confirm": Confirm(rounds=6),
+        }
+        if self.measure is not None:
+            changes["measure"] = Measure(
+                requests=1_200, warmup=2_000, rounds=6, finalists=1, rate_per_s=self.measure.rate_per_s
+            )
+        if isinstance(self.workload, GeneratedWorkload):
+            requests = min(self.workload.requests, 20_000)
+            changes["workload"] = self.workload.model_copy(update={"requests": requests})
+        return self.model_copy(update=changes)
+
     @classmethod
     def load(cls, path: str | Path) -> Scenario:
         """Read a scenario file.
@@ -185,3 +218,37 @@ class Scenario(Record):
 
         scenario: Scenario = read_scenario(cls, Path(path))
         return scenario
+
+
+def axis_values(path: str, axis: Axis) -> tuple[Value, ...]:
+    """Return the values an axis asks for, each once, as the knob's own kind.
+
+    A spread over a whole-number knob is rounded; what rounds to the same number counts once.
+    """
+    if not isinstance(axis, Spread):
+        return tuple(dict.fromkeys(axis))
+    if _knob(path).kind is int:
+        return tuple(dict.fromkeys(round(value) for value in axis.values))
+    return tuple(float(f"{value:.4g}") for value in axis.values)
+
+
+def _check_metric(name: str) -> None:
+    try:
+        find_metric(name)
+    except ScenarioError as refusal:
+        raise PydanticCustomError("knob", "{why}", {"why": str(refusal), "key": "metric"}) from None
+
+
+def _knob(path: str) -> KnobInfo:
+    try:
+        return find_knob(Settings(), path)
+    except SettingsError as refusal:
+        raise PydanticCustomError("knob", "{why}", {"why": str(refusal), "key": path}) from None
+
+
+def _admit(path: str, values: tuple[Value, ...]) -> None:
+    info = _knob(path)
+    for value in values:
+        if not info.admits(value):
+            why = f"{path}={value!r} is refused: it must be {info.allowed}."
+            raise PydanticCustomError("knob", "{why}", {"why": why, "key": path})

@@ -1,0 +1,1 @@
+"""What is bolted up to be measured, one rig an area."""

@@ -1,0 +1,5 @@
+"""`python -m perfkit` is the command line."""
+
+from perfkit.cli import main
+
+main()

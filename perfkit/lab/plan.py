@@ -1,0 +1,160 @@
+"""What to try: pure functions from a scenario, and what is known so far, to the next trials.
+
+Looking gets dearer from stage to stage, so each looks at fewer settings: every combination of the modelled
+axes in one pass; the best of them with every value of the other axes in virtual time; the best of those
+against a real server; the leader once more in a fresh process.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from perfkit.errors import ScenarioError
+from perfkit.knobs import Value, replaced
+from perfkit.lab.metrics import find_metric
+from perfkit.lab.results import AGAIN, BASELINE, Stage, Trial, TrialResult
+from perfkit.lab.scenario import Guardrail, Scenario, axis_values
+from perfkit.settings import Settings
+
+__all__ = ["Plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The trials of one scenario.
+
+    `modelled_knobs` are the rig's: the axes its model covers in one pass.
+    """
+
+    scenario: Scenario
+    modelled_knobs: tuple[str, ...]
+
+    @property
+    def baseline(self) -> Settings:
+        """The settings in use today."""
+        return replaced(Settings(), self.scenario.baseline)
+
+    def settings(self, trial: Trial) -> Settings:
+        """The whole settings a trial runs with."""
+        return replaced(self.baseline, trial.knobs)
+
+    def modelled(self) -> list[Trial]:
+        """The baseline and every combination of the modelled axes."""
+        axes = {path: axis for path, axis in self.scenario.axes.items() if path in self.modelled_knobs}
+        return self._trials("modelled", [{}, *_combinations(self._values(axes))])
+
+    def simulated(self, modelled: Sequence[TrialResult]) -> list[Trial]:
+        """The baseline and the best modelled settings, each with every combination of the other axes."""
+        others = {path: axis for path, axis in self.scenario.axes.items() if path not in self.modelled_knobs}
+        best = self.best(modelled, self.scenario.simulate.promote)
+        combinations = [
+            {**result.trial.knobs, **other}
+            for result in best
+            for other in _combinations(self._values(others))
+        ]
+        return self._trials("simulated", [{}, *combinations])
+
+    def finalists(self, simulated: Sequence[TrialResult]) -> list[dict[str, Value]]:
+        """The best simulated settings, best first, as the knobs they change."""
+        count = self.scenario.measure.finalists if self.scenario.measure else 0
+        return [result.trial.knobs for result in self.best(simulated, count)]
+
+    def measured(self, finalists: Sequence[Mapping[str, Value]]) -> list[Trial]:
+        """Every arm in every round, the order of the arms drawn anew for each round."""
+        if self.scenario.measure is None:
+            return []
+        arms: dict[str, Mapping[str, Value]] = {BASELINE: {}, AGAIN: {}}
+        arms |= {f"c{number}": knobs for number, knobs in enumerate(finalists, 1)}
+        return self._rounds("measured", arms, self.scenario.measure.rounds, self.scenario.seed)
+
+    def confirmed(self, leader: str, knobs: Mapping[str, Value]) -> list[Trial]:
+        """The leader and the baseline once more, from another seed."""
+        arms = {BASELINE: {}, leader: knobs}
+        return self._rounds("confirmed", arms, self.scenario.confirm.rounds, self.confirm_seed)
+
+    @property
+    def confirm_seed(self) -> int:
+        """A seed no earlier stage has used."""
+        return (self.scenario.seed + 1_000_003) % 2**32
+
+    def best(self, results: Iterable[TrialResult], count: int) -> list[TrialResult]:
+        """The best settings by the objective among those that keep every guardrail, the baseline aside.
+
+        When none keeps them all, the ones that come nearest are returned: better to measure a near miss and
+        say so than to measure nothing.
+        """
+        objective = find_metric(self.scenario.objective.metric)
+        sign = 1.0 if objective.goal == "lower" else -1.0
+        own = self.baseline.fingerprint
+
+        def rank(result: TrialResult) -> tuple[float, float, str]:
+            value = result.metrics.get(objective.name, float("inf") * sign)
+            return (_excess(result.metrics, self.scenario.guardrails), sign * value, result.trial.fingerprint)
+
+        candidates = (r for r in results if r.status == "ok" and r.trial.fingerprint != own)
+        return sorted(candidates, key=rank)[:count]
+
+    def _trials(self, stage: Stage, combinations: Iterable[Mapping[str, Value]]) -> list[Trial]:
+        trials: dict[str, Trial] = {}
+        for knobs in combinations:
+            settings = replaced(self.baseline, knobs)
+            trial = self._trial(stage, settings.fingerprint, settings, 0, self.scenario.seed)
+            trials.setdefault(settings.fingerprint, trial)
+        return list(trials.values())
+
+    def _rounds(
+        self, stage: Stage, arms: Mapping[str, Mapping[str, Value]], rounds: int, seed: int
+    ) -> list[Trial]:
+        settings = {arm: replaced(self.baseline, knobs) for arm, knobs in arms.items()}
+        order = random.Random(seed)  # noqa: S311  # a repeatable order, not a secret
+        trials = []
+        for number in range(rounds):
+            names = list(arms)
+            order.shuffle(names)
+            trials += [self._trial(stage, name, settings[name], number, seed) for name in names]
+        return trials
+
+    def _trial(self, stage: Stage, arm: str, settings: Settings, number: int, seed: int) -> Trial:
+        knobs = {change.path: change.new for change in self.baseline.diff(settings)}
+        return Trial(
+            stage=stage, arm=arm, knobs=knobs, fingerprint=settings.fingerprint, round=number, seed=seed
+        )
+
+    def _values(self, axes: Mapping[str, object]) -> dict[str, tuple[Value, ...]]:
+        return {path: axis_values(path, self.scenario.axes[path]) for path in axes}
+
+    def check_length(self, requests: int) -> None:
+        """Refuse a workload too short for what the scenario wants to count.
+
+        Raises:
+            ScenarioError: naming what to lower.
+        """
+        for name in ("simulate", "measure"):
+            stage = getattr(self.scenario, name)
+            if stage is not None and stage.warmup + stage.requests > requests:
+                raise ScenarioError(
+                    f"The workload has {requests} requests; {name} wants {stage.warmup} to warm up and "
+                    f"{stage.requests} to count. Lower {name}.warmup or {name}.requests.",
+                    path=name,
+                )
+
+
+def _combinations(axes: Mapping[str, Sequence[Value]]) -> list[dict[str, Value]]:
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def _excess(metrics: Mapping[str, float], guardrails: Sequence[Guardrail]) -> float:
+    """By how much the guardrails are broken in all, relatively; 0 when all are kept."""
+    excess = 0.0
+    for guardrail in guardrails:
+        value = metrics.get(guardrail.metric)
+        if value is None:
+            continue  # a stage that cannot tell leaves the judgment to the next, which can
+        if guardrail.at_most is not None and value > guardrail.at_most:
+            excess += (value - guardrail.at_most) / max(abs(guardrail.at_most), 1e-12)
+        if guardrail.at_least is not None and value < guardrail.at_least:
+            excess += (guardrail.at_least - value) / max(abs(guardrail.at_least), 1e-12)
+    return excess

@@ -1,0 +1,52 @@
+"""A workload replayed through the shipping memory tier, request by request, with no time in flight.
+
+Slower than `perfkit.lab.model` by an order of magnitude and as exact; it serves every eviction policy and
+the byte limit, where the model knows only LRU counted in entries. The second tier is a plain table of
+expiry times: a Redis that never evicts.
+"""
+
+from __future__ import annotations
+
+from perfkit.cache import MemoryTier
+from perfkit.cache.settings import CacheSettings
+from perfkit.lab.workload import Workload
+
+__all__ = ["replay"]
+
+
+def replay(
+    settings: CacheSettings, workload: Workload, *, start: int = 0, stop: int | None = None
+) -> dict[str, float]:
+    """Return `hit_ratio` and `l1_hit_ratio` over requests `start` to `stop`, warmed by those before."""
+    stop = len(workload) if stop is None else stop
+    now = 0.0
+    memory = MemoryTier(
+        max_entries=settings.l1_max_entries,
+        max_bytes=settings.l1_max_bytes,
+        policy=settings.l1_policy,
+        clock=lambda: now,
+        weigh=lambda size: int(size),  # type: ignore[call-overload]  # the stored value is the object's size
+    )
+    l2_until: dict[int, float] = {}
+    keys = workload.keys
+    rows = zip(
+        workload.times_s[:stop].tolist(),
+        workload.objects[:stop].tolist(),
+        workload.sizes[:stop].tolist(),
+        strict=True,
+    )
+    reads = loads = 0
+    for index, (now, number, size) in enumerate(rows):  # the tier's clock reads `now`
+        key = keys[number]
+        if memory.get(key) is not None:
+            continue
+        until = l2_until.get(number, -1.0)
+        loaded = now > until
+        if loaded:
+            until = l2_until[number] = now + settings.l2_ttl_seconds
+        memory.set(key, size, ttl_seconds=min(settings.l1_ttl_seconds, until - now))
+        if index >= start:
+            reads += 1
+            loads += loaded
+    n = stop - start
+    return {"hit_ratio": 1 - loads / n, "l1_hit_ratio": 1 - reads / n}

@@ -1,0 +1,225 @@
+"""Running a scenario: stage by stage, each trial on the disk before the next begins.
+
+`run` does what is not done yet, so the same function starts a run and resumes one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from perfkit.errors import PerfkitError
+from perfkit.lab.choose import Choice, choose
+from perfkit.lab.compare import Comparison, Fit, compare
+from perfkit.lab.confirm import confirm_in_fresh_process
+from perfkit.lab.environment import comparable, fingerprint
+from perfkit.lab.folder import Appender, RunFolder
+from perfkit.lab.plan import Plan
+from perfkit.lab.progress import Progress
+from perfkit.lab.results import AGAIN, Stage, Trial, TrialResult
+from perfkit.lab.rigs.cache import MODELLED_KNOBS, modelled, modelled_hits
+from perfkit.lab.rounds import Setup, play_rounds
+from perfkit.lab.scenario import Measure, Scenario
+from perfkit.lab.virtual import run_virtual
+from perfkit.lab.workload import Workload, load_workload
+from perfkit.lab.world import simulated_endpoint
+from perfkit.pools.server import open_endpoint
+
+__all__ = ["DEFAULT_OUT", "Run", "compared", "run"]
+
+DEFAULT_OUT = Path("reports/runs")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run: its folder, what was compared, what was chosen."""
+
+    folder: RunFolder
+    scenario: Scenario
+    comparison: Comparison
+    choice: Choice
+
+
+def run(
+    scenario: Scenario | RunFolder,
+    *,
+    out: Path = DEFAULT_OUT,
+    beside: Path = Path(),
+    show_progress: bool = True,
+) -> Run:
+    """Sweep, compare and choose; or go on with a run that was broken off.
+
+    Args:
+        scenario: The question, or the folder of an unfinished run.
+        out: Where a new run's folder is made.
+        beside: The folder relative trace paths are looked up in.
+        show_progress: Whether to draw progress on stderr.
+
+    Raises:
+        WorkloadError: the trace cannot be read.
+        ScenarioError: the workload is too short for what is asked.
+        NotComparable: the run was begun on another machine, with other code or another workload.
+        RunError: the folder cannot be written; what was done is kept.
+        Unavailable: Redis went away; what was done is kept.
+    """
+    resumed = scenario if isinstance(scenario, RunFolder) else None
+    question = resumed.scenario if resumed else scenario
+    assert isinstance(question, Scenario)  # noqa: S101  # for the type checker: one of the two above
+    plan = Plan(question, MODELLED_KNOBS)
+    workload = load_workload(question.workload, seed=question.seed, folder=beside)
+    plan.check_length(len(workload))
+    environment = fingerprint() | {"workload": workload.digest}
+    if resumed:
+        comparable(resumed.environment, environment)
+    folder = resumed or RunFolder.create(out, _with_absolute_path(question, beside), environment)
+    try:
+        _Sweep(plan, workload, folder, Progress(show=show_progress)).run()
+    except (PerfkitError, KeyboardInterrupt) as stop:
+        kept = len(folder.results())
+        stop.add_note(f"{kept} finished trials are kept. Go on with: perfkit run --resume {folder.path}")
+        raise
+    comparison, choice = compared(folder, workload=workload)
+    return Run(folder, question, comparison, choice)
+
+
+def compared(folder: RunFolder, *, workload: Workload | None = None) -> tuple[Comparison, Choice]:
+    """Compare and choose from a run's trials as they stand, and keep both in the folder."""
+    scenario = folder.scenario
+    results = folder.results()
+    if workload is None:
+        workload = load_workload(scenario.workload, seed=scenario.seed, folder=folder.path)
+    fits = _fits(Plan(scenario, MODELLED_KNOBS), workload, results)
+    comparison = compare(results, scenario=scenario, run_id=folder.run_id, fits=fits)
+    choice = choose(comparison, scenario)
+    folder.keep("comparison.json", comparison)
+    folder.keep("choice.json", choice)
+    return comparison, choice
+
+
+class _Sweep:
+    """The stages of one run, in order; each skips what `trials.jsonl` already holds."""
+
+    def __init__(self, plan: Plan, workload: Workload, folder: RunFolder, progress: Progress) -> None:
+        self._plan = plan
+        self._workload = workload
+        self._folder = folder
+        self._progress = progress
+
+    def run(self) -> None:
+        with self._folder.appending() as appender:
+            self._model(appender)
+            self._simulate(appender)
+            if self._plan.scenario.measure is not None:
+                self._measure(appender, self._plan.scenario.measure)
+        if self._plan.scenario.measure is not None:
+            self._confirm()
+
+    def _model(self, appender: Appender) -> None:
+        trials = self._missing(self._plan.modelled())
+        if not trials:
+            return
+        with self._progress.stage("model", len(trials)) as step:
+            start = self._plan.scenario.simulate.warmup
+            settings = [self._plan.settings(trial) for trial in trials]
+            cells = modelled(settings, self._workload, self._plan.scenario.world, start=start)
+            for trial, metrics in zip(trials, cells, strict=True):
+                rounded = {name: float(f"{value:.9g}") for name, value in metrics.items()}
+                appender.append(
+                    TrialResult(trial=trial, how="modelled", backend="model", status="ok", metrics=rounded)
+                )
+                step()
+
+    def _simulate(self, appender: Appender) -> None:
+        trials = self._missing(self._plan.simulated(self._of("modelled")))
+        if not trials:
+            return
+        stage = self._plan.scenario.simulate
+        with self._progress.stage("simulate", len(trials)) as step:
+            for trial in trials:
+                setup = Setup(
+                    self._plan,
+                    self._workload,
+                    simulated_endpoint(self._plan.scenario.world),
+                    how="simulated",
+                    backend="fakeredis",
+                    key_prefix="perfkit:",
+                    first=stage.warmup,
+                    per_round=stage.requests,
+                    rate_per_s=None,
+                )
+                record = _then(appender.append, step)
+                run_virtual(play_rounds(setup, [trial], done=(), record=record))
+
+    def _measure(self, appender: Appender, stage: Measure) -> None:
+        finalists = self._plan.finalists(self._of("simulated"))
+        trials = self._missing(self._plan.measured(finalists))
+        if not trials:
+            return
+        with self._progress.stage("measure", len(trials)) as step, open_endpoint() as (endpoint, backend):
+            setup = Setup(
+                self._plan,
+                self._workload,
+                endpoint,
+                how="measured" if endpoint.backend == "redis" else "simulated",
+                backend=backend,
+                key_prefix=f"perfkit:{self._folder.run_id}:",
+                first=stage.warmup,
+                per_round=stage.requests // stage.rounds,
+                rate_per_s=stage.rate_per_s,
+            )
+            record = _then(appender.append, step)
+            asyncio.run(play_rounds(setup, trials, done=(), record=record))
+
+    def _confirm(self) -> None:
+        results = self._folder.results()
+        comparison = compare(results, scenario=self._plan.scenario, run_id=self._folder.run_id)
+        leader = choose(comparison, self._plan.scenario)
+        if leader.kept_baseline:
+            return
+        trials = self._missing(self._plan.confirmed(leader.arm, leader.knobs))
+        if not trials:
+            return
+        with self._progress.stage("confirm", len(trials)) as step:
+            confirm_in_fresh_process(self._folder, leader.arm, on_trial=step)
+
+    def _of(self, stage: Stage) -> list[TrialResult]:
+        return [result for result in self._folder.results() if result.trial.stage == stage]
+
+    def _missing(self, trials: Iterable[Trial]) -> list[Trial]:
+        done = {result.trial.key for result in self._folder.results() if result.status != "failed"}
+        return [trial for trial in trials if trial.key not in done]
+
+
+def _fits(plan: Plan, workload: Workload, results: Iterable[TrialResult]) -> list[Fit]:
+    """Model exactly the requests each arm was measured on, to hold the two beside each other."""
+    stage = plan.scenario.measure
+    if stage is None:
+        return []
+    rows = [r for r in results if r.trial.stage == "measured" and r.status == "ok" and r.trial.arm != AGAIN]
+    fits = []
+    for arm in dict.fromkeys(row.trial.arm for row in rows):
+        own = [row for row in rows if row.trial.arm == arm]
+        stop = stage.warmup + stage.requests // stage.rounds * stage.rounds
+        hits = modelled_hits(plan.settings(own[0].trial), workload, start=stage.warmup, stop=stop)
+        for metric, value in hits.items():
+            measured = sum(row.metrics[metric] for row in own) / len(own)
+            fits.append(Fit(metric=metric, arm=arm, modelled=value, measured=measured))
+    return fits
+
+
+def _with_absolute_path(scenario: Scenario, beside: Path) -> Scenario:
+    """The scenario as a run folder keeps it: a trace is found from anywhere."""
+    if scenario.workload.kind == "generated":
+        return scenario
+    path = (beside / scenario.workload.path).resolve()
+    return scenario.model_copy(update={"workload": scenario.workload.model_copy(update={"path": str(path)})})
+
+
+def _then(record: Callable[[TrialResult], None], step: Callable[[], None]) -> Callable[[TrialResult], None]:
+    def both(result: TrialResult) -> None:
+        record(result)
+        step()
+
+    return both

@@ -1,0 +1,143 @@
+"""The few lines every notebook needs, so that a notebook holds none of its own.
+
+A notebook says `lab = begin("scenarios/….yaml")`, then `run = lab.run()`, and shows `run.answer()`,
+`run.table("modelled")`, `run.figure("surface")`.
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from perfkit.errors import ScenarioError, did_you_mean
+from perfkit.handover import export_text, hand_over, view_of
+from perfkit.lab import sweep
+from perfkit.lab.environment import fingerprint
+from perfkit.lab.results import Stage
+from perfkit.lab.scenario import Scenario
+from perfkit.lab.workload import Workload, load_workload
+from perfkit.report.figures import FIGURES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FinishedRun", "Laboratory", "Shown", "begin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Something a notebook displays: rich where it can be, plain where it cannot."""
+
+    plain: str
+    rich: str
+
+    def __repr__(self) -> str:
+        return self.plain
+
+    def _repr_html_(self) -> str:
+        return self.rich
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run as a notebook shows it."""
+
+    run: sweep.Run
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's files are."""
+        return self.run.folder.path
+
+    def answer(self) -> Shown:
+        """The answer in one sentence."""
+        return Shown(self.run.choice.why, f"<p><strong>{html.escape(self.run.choice.why)}</strong></p>")
+
+    def table(self, stage: Stage) -> pd.DataFrame:
+        """One row a trial of that stage, with `knob.` and `metric.` columns; best by the objective first."""
+        import pandas as pd
+
+        rows = [
+            {"arm": row.trial.arm, "round": row.trial.round, "status": row.status}
+            | {f"knob.{path}": value for path, value in row.trial.knobs.items()}
+            | {f"metric.{name}": value for name, value in row.metrics.items()}
+            for row in self.run.folder.results()
+            if row.trial.stage == stage
+        ]
+        return pd.DataFrame(rows)
+
+    def figure(self, name: str) -> Shown:
+        """A figure of the report, by name.
+
+        Raises:
+            ScenarioError: there is no figure of that name.
+        """
+        if name not in FIGURES:
+            raise ScenarioError(f"There is no figure {name!r}.{did_you_mean(name, FIGURES)}", path=name)
+        figure = FIGURES[name](view_of(self.run.folder))
+        if figure is None:
+            return Shown(f"{name}: nothing to show", f"<p>{name}: nothing to show</p>")
+        return Shown(
+            figure.title, f"<figure><figcaption>{html.escape(figure.title)}</figcaption>{figure.svg}</figure>"
+        )
+
+    def tfvars(self) -> Shown:
+        """What `perfkit adopt` would write, whether or not it may be written."""
+        text = export_text(self.run.folder.run_id, self.run.scenario, self.run.choice, force=True)
+        return Shown(text, f"<pre>{html.escape(text)}</pre>")
+
+
+@dataclass(frozen=True, slots=True)
+class Laboratory:
+    """A question, its workload, and where its runs go."""
+
+    scenario: Scenario
+    workload: Workload
+    out: Path
+    beside: Path
+
+    def describe_workload(self) -> pd.DataFrame:
+        """The workload in one row of numbers."""
+        import pandas as pd
+
+        work = self.workload
+        row = {
+            "requests": len(work),
+            "objects": work.n_objects,
+            "span_s": round(work.span_s, 1),
+            "rate_per_s": round(work.rate_per_s, 2),
+            "mean_bytes": round(float(work.sizes.mean()), 1),
+            "origin": work.origin,
+        }
+        return pd.DataFrame([row], index=[work.name])
+
+    def run(self) -> FinishedRun:
+        """Sweep, compare, choose, and write report and tfvars."""
+        finished = sweep.run(self.scenario, out=self.out, beside=self.beside)
+        hand_over(finished.folder)
+        return FinishedRun(finished)
+
+
+def begin(
+    scenario: str | Path,
+    *,
+    out: str | Path = sweep.DEFAULT_OUT,
+    quick: bool = False,
+    seed: int | None = None,
+    mode: Literal["measure", "simulate"] = "measure",
+) -> Laboratory:
+    """Load a question and its workload, and print the line that says where the numbers will come from."""
+    path = Path(scenario)
+    question = Scenario.load(path)
+    changes: dict[str, object] = {} if seed is None else {"seed": seed}
+    if mode == "simulate":
+        changes["measure"] = None
+    question = question.model_copy(update=changes)
+    question = question.quick() if quick else question
+    machine = fingerprint()
+    described = ", ".join(f"{name} {machine[name]}" for name in ("perfkit", "python", "cpu", "cores"))
+    print(f"{described}; {'quick look' if quick else 'full run'}")  # noqa: T201  # a notebook's first output
+    workload = load_workload(question.workload, seed=question.seed, folder=path.parent)
+    return Laboratory(question, workload, Path(out), path.parent)

@@ -1,0 +1,86 @@
+"""The composition root: from one `Settings` value to the running parts of a service.
+
+Everything that is not a setting (where Redis is, what time it is, who listens) comes in through `Outside`,
+so the laboratory can run this very stack in virtual time or against a server of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from perfkit.cache import RemoteTier, TieredCache
+from perfkit.clock import Clock, epoch_s, now_s
+from perfkit.events import Probe, log_probe
+from perfkit.pools import Endpoint, PoolType, RedisPools
+from perfkit.settings import Settings
+
+__all__ = ["Outside", "Stack"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What a stack needs of the world beyond its settings.
+
+    `endpoint` None means: as the environment says, and the embedded default when it says nothing.
+    """
+
+    endpoint: Endpoint | None = None
+    clock: Clock = now_s
+    epoch: Clock = epoch_s
+    probe: Probe = log_probe
+    key_prefix: str = "perfkit:"
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The parts of a service, built from one settings value and closed together.
+
+    >>> import asyncio
+    >>> from perfkit.pools import Endpoint
+    >>> async def service() -> object:
+    ...     async with Stack.open(Settings(), outside=Outside(endpoint=Endpoint.embedded())) as stack:
+    ...         await stack.cache.set("greeting", {"hello": "world"})
+    ...         return await stack.cache.get("greeting")
+    >>> asyncio.run(service())
+    {'hello': 'world'}
+    """
+
+    settings: Settings
+    pools: RedisPools
+    cache: TieredCache
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, settings: Settings | None = None, *, outside: Outside | None = None
+    ) -> AsyncIterator[Stack]:
+        """Build the stack, and close it when the block ends.
+
+        Args:
+            settings: Default: as the environment says (`Settings.from_env`).
+            outside: Default: the real clocks and the environment's Redis.
+
+        Raises:
+            SettingsError: the environment names no knob or a refused value.
+            RealServerRequired: no Redis is configured and `PERFKIT_REQUIRE_REAL=1` forbids the embedded one.
+        """
+        settings = Settings.from_env() if settings is None else settings
+        outside = Outside() if outside is None else outside
+        pools = RedisPools(settings.pools, outside.endpoint, probe=outside.probe)
+        remote = RemoteTier(
+            pools.client(PoolType.CACHE),
+            prefix=outside.key_prefix,
+            epoch=outside.epoch,
+            compress_min_bytes=settings.cache.l2_compress_min_bytes,
+            probe=outside.probe,
+        )
+        cache = TieredCache(
+            settings.cache, remote=remote, clock=outside.clock, epoch=outside.epoch, probe=outside.probe
+        )
+        try:
+            yield cls(settings, pools, cache)
+        finally:
+            await cache.aclose()
+            await pools.aclose()
