@@ -82,7 +82,7 @@ class Played:
         return int(np.isnan(self.end_s).sum())
 
     def validity(self, *, virtual: bool = False) -> Validity:
-        """Judge the generator: ≥ 99 % of the planned rate, ≤ 0.1 % dropped, lag p99 ≤ 10 % of response p99."""
+        """Judge the generator: 99 % of the planned rate, 0.1 % dropped, lag p99 10 % of response p99."""
         n = len(self.due_s)
         response = self.response_ms
         lag_ms = (self.start_s - self.due_s)[np.isfinite(self.start_s)] * 1_000

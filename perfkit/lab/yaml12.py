@@ -78,7 +78,7 @@ def dumped(model: BaseModel) -> str:
 
 def _built(
     node: yaml.Node | None, place: Place, lines: dict[Place, int], file: str, above: frozenset[int]
-) -> Any:  # noqa: ANN401  # a YAML document is any JSON-like value
+) -> Any:
     if node is None:
         return None
     lines.setdefault(place, node.start_mark.line + 1)

@@ -80,7 +80,9 @@ def test_a_missing_file_names_its_nearest_neighbour() -> None:
 
 
 def test_words_and_numbers_read_as_yaml_1_2_reads_them() -> None:
-    value, _lines = parse("{a: no, b: on, c: 12:30, d: 010, e: 1e-3, f: 'true', g: true, h: ~, i: 2026-11-23}")
+    value, _lines = parse(
+        "{a: no, b: on, c: 12:30, d: 010, e: 1e-3, f: 'true', g: true, h: ~, i: 2026-11-23}"
+    )
 
     assert value == {
         "a": "no", "b": "on", "c": "12:30", "d": 10, "e": 0.001, "f": "true", "g": True, "h": None,

@@ -1,0 +1,141 @@
+"""Keys: from a namespace and a call's arguments to a text that no other call can produce.
+
+Every value is written as `tag length : body`, so nothing inside a body can be mistaken for structure:
+1, "1", True and None differ by tag, and `("a", "b:c")` differs from `("a:b", "c")` by length. A key made by
+joining texts has neither property, and a service that puts what users type into such keys serves one user's
+answer to another. Dictionaries and sets are written in the order of their written items, so equal ones get
+equal keys. A long key is replaced by its BLAKE2b digest (RFC 7693) of 160 bits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from uuid import UUID
+
+from pydantic import BaseModel
+
+__all__ = ["CallKey", "canonical", "namespace_prefix"]
+
+_LONGEST_PLAIN = 200
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class CallKey:
+    """Makes the keys of one function's calls, with defaults applied: however a call is written, one key.
+
+    >>> async def report(user: int, detail: str = "low") -> str: ...
+    >>> key = CallKey(report)
+    >>> key(7) == key(7, "low") == key(detail="low", user=7)
+    True
+    >>> key(7) == key("7")
+    False
+    """
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self._name = f"{function.__module__}.{function.__qualname__}"
+        self._signature = inspect.signature(function)
+        kinds = [parameter.kind for parameter in self._signature.parameters.values()]
+        self._positional = len(kinds) if all(kind in _POSITIONAL for kind in kinds) else -1
+
+    def __call__(self, *args: object, **kwargs: object) -> str:
+        """Return the key of a call with these arguments.
+
+        Raises:
+            TypeError: the function does not take these arguments, or one of them has no canonical form.
+        """
+        if not kwargs and len(args) == self._positional:
+            values = args  # all are given in order: binding them would change nothing
+        else:
+            bound = self._signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            values = tuple(bound.arguments.values())
+        text = canonical(values)
+        if len(text) > _LONGEST_PLAIN:
+            text = "#" + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+        return f"{self._name}({text})"
+
+
+def namespace_prefix(namespace: str) -> str:
+    """Return what stands before every key of a namespace; its first colon ends it, whatever the name holds.
+
+    >>> namespace_prefix("users"), namespace_prefix("a:b"), namespace_prefix("")
+    ('users:', 'a%3Ab:', ':')
+    """
+    return namespace.replace("%", "%25").replace(":", "%3A") + ":"
+
+
+def canonical(value: object) -> str:
+    """Return a text that equals another's exactly when the values have the same types and contents.
+
+    >>> canonical(1), canonical("1"), canonical(True), canonical(None)
+    ('i1:1', 's1:1', 'b1:1', 'n0:')
+
+    Raises:
+        TypeError: the value, or one inside it, is of a type without a canonical form.
+    """
+    tag, body = _tag_and_body(value)
+    return f"{tag}{len(body)}:{body}"
+
+
+def _tag_and_body(value: object) -> tuple[str, str]:
+    match value:
+        case None:
+            return "n", ""
+        case str() if type(value) is str:
+            return "s", value
+        case bool():
+            return "b", "1" if value else "0"
+        case int() if type(value) is int:
+            return "i", f"{value:x}"
+        case float() if type(value) is float:
+            return "f", repr(value)
+        case bytes() if type(value) is bytes:
+            return "y", value.hex()
+        case list() if type(value) is list:
+            return "l", "".join(map(canonical, value))
+        case tuple() if type(value) is tuple:
+            return "t", "".join(map(canonical, value))
+        case dict() if type(value) is dict:
+            return "d", _pairs(value)
+        case set() | frozenset() if type(value) in (set, frozenset):
+            return "S", "".join(sorted(map(canonical, value)))
+    return _tag_and_body_of_object(value)
+
+
+def _tag_and_body_of_object(value: object) -> tuple[str, str]:
+    """Write an instance of a class by the class's name and what makes the instance equal to another."""
+    content: object
+    match value:
+        case Enum():
+            content = value.name
+        case datetime():
+            content = (value.isoformat(), value.fold)
+        case date() | time():
+            content = value.isoformat()
+        case timedelta():
+            content = (value.days, value.seconds, value.microseconds)
+        case UUID() | Decimal() | PurePath():
+            content = str(value)
+        case BaseModel():
+            content = dict(value)
+        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            content = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        case _:
+            raise TypeError(
+                f"An argument of type {type(value).__qualname__} cannot be part of a cache key, because "
+                "nothing says when two of them are equal. Pass a number, text, container, dataclass or "
+                "pydantic model, or cache a function that does not take it."
+            )
+    kind = type(value)
+    return "o", canonical(f"{kind.__module__}.{kind.__qualname__}") + canonical(content)
+
+
+def _pairs(mapping: Mapping[object, object]) -> str:
+    return "".join(sorted(canonical(key) + canonical(item) for key, item in mapping.items()))
