@@ -17,7 +17,7 @@ from __future__ import annotations
 import base64
 import json
 
-import brotli
+import brotli  # type: ignore[import-untyped]  # the wheel ships no type information
 
 from perfkit.cache.entry import TornEnvelope
 

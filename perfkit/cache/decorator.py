@@ -7,30 +7,32 @@ import functools
 import inspect
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from perfkit.cache.keys import bound_key
+from perfkit.cache.keys import CallKey
 from perfkit.cache.remote import RemoteTier
 from perfkit.cache.settings import CacheSettings
 from perfkit.cache.tiered import TieredCache
-from perfkit.errors import UncacheableValue
 from perfkit.knobs import iter_knobs, parsed, replaced
-from perfkit.pools import PoolType, get_optimized_redis_client
+from perfkit.pools import OptimizedRedis, PoolType, get_optimized_redis_client
 
 __all__ = ["CachedFunction", "cached", "get_tiered_cache"]
+
+_PREFIX = "perfkit:"
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, TieredCache]] = WeakKeyDictionary()
-_unbound: dict[str, TieredCache] = {}
+_Caches = dict[str, TieredCache]
+_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _Caches] = WeakKeyDictionary()
+_before_any_loop: _Caches = {}
 
 
 def get_tiered_cache(namespace: str = "") -> TieredCache:
     """Return the cache of a namespace, as the environment configures it, shared by all of the running loop.
 
-    Two namespaces share no entry. Redis is connected to when it is first needed.
+    Namespaces share the room in memory and no entry. Redis is connected to when it is first needed.
 
     Raises:
         SettingsError: a `PERFKIT_CACHE__…` variable is refused.
@@ -38,11 +40,12 @@ def get_tiered_cache(namespace: str = "") -> TieredCache:
     try:
         caches = _of_loop.setdefault(asyncio.get_running_loop(), {})
     except RuntimeError:  # called while a module is imported, before any loop runs
-        caches = _unbound
+        caches = _before_any_loop
     if namespace not in caches:
         settings = _settings_from(os.environ)
-        remote = RemoteTier(_LateClient(), compress_min_bytes=settings.l2_compress_min_bytes)
-        caches[namespace] = TieredCache(settings, remote=remote, namespace=namespace)
+        remote = RemoteTier(_open_client, prefix=_PREFIX, compress_min_bytes=settings.l2_compress_min_bytes)
+        memory = next((cache.memory for cache in caches.values()), None)
+        caches[namespace] = TieredCache(settings, remote=remote, namespace=namespace, memory=memory)
     return caches[namespace]
 
 
@@ -59,7 +62,7 @@ class CachedFunction(Generic[P, T]):
     ) -> None:
         functools.update_wrapper(self, function)
         self._function = function
-        self._signature = inspect.signature(function)
+        self._key = CallKey(function)
         self._namespace = namespace
         self._ttl_seconds = ttl_seconds
         self._l1_ttl_seconds = l1_ttl_seconds
@@ -75,7 +78,7 @@ class CachedFunction(Generic[P, T]):
 
     def key_for(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key of a call."""
-        return bound_key(self._signature, args, kwargs)
+        return self._key(*args, **kwargs)
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
         """Forget the answer to a call."""
@@ -117,7 +120,7 @@ def cached(
 
     def decorate(function: Callable[P, Awaitable[T]]) -> CachedFunction[P, T]:
         if not inspect.iscoroutinefunction(function):
-            raise UncacheableValue(
+            raise TypeError(
                 f"{getattr(function, '__qualname__', function)} is not an async function; "
                 "cached(...) keeps what a coroutine returns."
             )
@@ -128,17 +131,8 @@ def cached(
     return decorate
 
 
-class _LateClient:
-    """The cache pool's client, looked up when a command is sent: by then a loop runs."""
-
-    async def get(self, name: str) -> Any:
-        return await (await get_optimized_redis_client(PoolType.CACHE)).get(name)
-
-    async def set(self, name: str, value: bytes, *, px: int) -> Any:
-        return await (await get_optimized_redis_client(PoolType.CACHE)).set(name, value, px=px)
-
-    async def unlink(self, *names: str) -> Any:
-        return await (await get_optimized_redis_client(PoolType.CACHE)).unlink(*names)
+async def _open_client() -> OptimizedRedis:
+    return await get_optimized_redis_client(PoolType.CACHE)
 
 
 def _settings_from(env: Mapping[str, str]) -> CacheSettings:

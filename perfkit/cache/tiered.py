@@ -4,9 +4,10 @@
              ▲                                 │          │
              └───────────── fill ◀─────────────┴──────────┘
 
-An answer is born when the origin is *asked* for it (RFC 9111 §4.2.3 counts age the same cautious way), and
-memory never keeps it longer than Redis has it fresh. What is stored or deleted while a flight is under way
-overtakes it: what the flight brings back is given to those who waited and is kept nowhere.
+An answer is born when the origin is *asked* for it (RFC 9111 §4.2.3 counts age the same cautious way), both
+TTLs count from then, and memory never keeps it longer than Redis has it fresh. What is stored or deleted
+while a flight is under way overtakes it: what the flight brings back is given to those who waited and is
+kept nowhere.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
-from perfkit.cache.memory import MemoryEntry, MemoryTier
+from perfkit.cache.entry import Entry
+from perfkit.cache.keys import namespace_prefix
+from perfkit.cache.memory import MemoryTier
 from perfkit.cache.remote import RemoteTier
 from perfkit.cache.settings import CacheSettings
 from perfkit.clock import Clock, epoch_s, now_s
@@ -90,24 +93,20 @@ class TieredCache:
         *,
         remote: RemoteTier | None = None,
         namespace: str = "",
+        memory: MemoryTier | None = None,
         clock: Clock = now_s,
         epoch: Clock = epoch_s,
         probe: Probe = log_probe,
     ) -> None:
         self._settings = settings = settings or CacheSettings()
         self._remote = remote
-        self._prefix = f"{namespace}:" if namespace else ""
+        self._prefix = namespace_prefix(namespace)
         self._clock = clock
         self._epoch = epoch
         self._probe = probe
-        self.memory = MemoryTier(
-            max_entries=settings.l1_max_entries,
-            max_bytes=settings.l1_max_bytes,
-            policy=settings.l1_policy,
-            clock=clock,
-            on_remove=self._removed,
-        )
-        self._flights: SingleFlight[CacheResult[Any]] = SingleFlight()
+        self.memory = memory if memory is not None else self._new_memory()
+        self._flights: SingleFlight[str, CacheResult[Any]] = SingleFlight()
+        self._writes = 0
         self._requests = self._l1_hits = self._l2_hits = 0
         self._joined = self._loads = self._load_errors = 0
 
@@ -117,7 +116,10 @@ class TieredCache:
         entry = self.memory.get(key)
         if entry is not None:
             return entry.value
-        found = await self._from_remote(key, self._settings.l1_ttl_seconds, flight=None)
+        writes = self._writes
+        found = await self._from_remote(
+            key, self._settings.l1_ttl_seconds, still_current=lambda: self._writes == writes
+        )
         return default if found is None else found.value
 
     async def set(
@@ -130,23 +132,25 @@ class TieredCache:
     ) -> None:
         """Store a value in both tiers; it counts as born now.
 
-        Raises:
-            UncacheableValue: the value cannot travel to Redis and back.
+        A value that would not come back from Redis as it is (see `perfkit.cache.codec`) stays in memory only.
         """
         key = self._prefix + key
         l1_ttl, l2_ttl = self._ttls(l1_ttl_seconds, l2_ttl_seconds)
-        self._flights.overtake(key)
+        self._overtake(key)
         self.memory.set(key, value, ttl_seconds=min(l1_ttl, l2_ttl))
         if self._remote is not None:
             await self._remote.set(key, value, ttl_seconds=l2_ttl, born_epoch_s=self._epoch())
+            self._overtake(key)
 
     async def delete(self, key: str) -> None:
         """Remove a key from both tiers."""
         key = self._prefix + key
-        self._flights.overtake(key)
+        self._overtake(key)
         self.memory.delete(key)
         if self._remote is not None:
             await self._remote.delete(key)
+            self._overtake(key)  # whoever looked meanwhile may have found what was being deleted
+            self.memory.delete(key)
 
     async def get_or_load(
         self,
@@ -159,7 +163,6 @@ class TieredCache:
         """Return what is stored under a key, or what `load` returns, which is then stored.
 
         Raises:
-            UncacheableValue: what was loaded cannot travel to Redis and back.
             Exception: whatever `load` raises, to every caller that waited for it; nothing is stored.
         """
         result = await self.lookup(key, load, l1_ttl_seconds=l1_ttl_seconds, l2_ttl_seconds=l2_ttl_seconds)
@@ -181,13 +184,13 @@ class TieredCache:
             self._l1_hits += 1
             return self._remembered(entry)
         l1_ttl, l2_ttl = self._ttls(l1_ttl_seconds, l2_ttl_seconds)
-        joined = key in self._flights
 
-        async def work(flight: Flight[CacheResult[T]]) -> CacheResult[T]:
-            found = await self._from_remote(key, l1_ttl, flight=flight)
+        async def work(flight: Flight) -> CacheResult[T]:
+            found = await self._from_remote(key, l1_ttl, still_current=lambda: not flight.overtaken)
             return await self._from_origin(key, load, l1_ttl, l2_ttl, flight) if found is None else found
 
-        result: CacheResult[T] = await self._flights.run(key, work)
+        result: CacheResult[T]
+        result, joined = await self._flights.run(key, work)
         if joined:
             self._joined += 1
             return CacheResult(result.value, "joined", result.age_seconds)
@@ -203,7 +206,7 @@ class TieredCache:
             joined=self._joined,
             loads=self._loads,
             load_errors=self._load_errors,
-            remote_errors=self._remote.errors if self._remote is not None else 0,
+            remote_errors=self._remote.failures if self._remote is not None else 0,
             l1_entries=len(self.memory),
             l1_bytes=self.memory.bytes,
             l1_peak_bytes=self.memory.peak_bytes,
@@ -226,19 +229,19 @@ class TieredCache:
             settings.l2_ttl_seconds if l2_ttl_seconds is None else l2_ttl_seconds,
         )
 
-    def _remembered(self, entry: MemoryEntry) -> CacheResult[Any]:
+    def _remembered(self, entry: Entry) -> CacheResult[Any]:
         now = self._clock()
         return CacheResult(entry.value, "l1", now - entry.born_s, now - entry.filled_s)
 
     async def _from_remote(
-        self, key: str, l1_ttl: float, *, flight: Flight[CacheResult[T]] | None
+        self, key: str, l1_ttl: float, *, still_current: Callable[[], bool]
     ) -> CacheResult[Any] | None:
         stored = await self._remote.get(key) if self._remote is not None else None
         if stored is None:
             return None
         now = self._epoch()
-        age, left = now - stored.born_epoch_s, stored.fresh_until_epoch_s - now
-        if flight is None or not flight.overtaken:
+        age, left = now - stored.born_s, stored.expires_s - now
+        if still_current():
             ttl = min(l1_ttl, left)
             self.memory.set(key, stored.value, ttl_seconds=ttl, born_s=self._clock() - age)
         return CacheResult(stored.value, "l2", age)
@@ -249,7 +252,7 @@ class TieredCache:
         load: Callable[[], Awaitable[T]],
         l1_ttl: float,
         l2_ttl: float,
-        flight: Flight[CacheResult[T]],
+        flight: Flight,
     ) -> CacheResult[T]:
         born, born_epoch = self._clock(), self._epoch()
         self._loads += 1
@@ -268,6 +271,20 @@ class TieredCache:
                 ):  # a set or delete came while Redis was being told: what it said must stand
                     await self._remote.delete(key)
         return CacheResult(value, "origin", self._clock() - born)
+
+    def _overtake(self, key: str) -> None:
+        self._writes += 1
+        self._flights.forget(key)
+
+    def _new_memory(self) -> MemoryTier:
+        settings = self._settings
+        return MemoryTier(
+            max_entries=settings.l1_max_entries,
+            max_bytes=settings.l1_max_bytes,
+            policy=settings.l1_policy,
+            clock=self._clock,
+            on_remove=self._removed,
+        )
 
     def _removed(self, key: str, cause: RemovalCause) -> None:
         if cause == "refused":

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
+import numpy as np
+
+from perfkit.errors import MeasurementError
 from perfkit.knobs import Value
-from perfkit.lab.results import How, Record
+from perfkit.lab import stats
+from perfkit.lab.histogram import as_matrix, merged, quantile_ms
+from perfkit.lab.metrics import METRICS, Metric, find_metric
+from perfkit.lab.results import AGAIN, BASELINE, How, Record, TrialResult
+from perfkit.lab.scenario import Scenario
+from perfkit.lab.stats import Verdict
 
-Verdict: TypeAlias = Literal["better", "worse", "equivalent", "inconclusive"]
+__all__ = ["Arm", "Comparison", "Effect", "Fit", "Verdict", "compare"]
+
+Bounds: TypeAlias = tuple[float, float]
 
 
 class Effect(Record):
@@ -79,3 +91,208 @@ class Comparison(Record):
     backend: str
     complaints: tuple[str, ...] = ()
     """What should make a reader doubt: invalid rounds, a noisy A/A, a fit that is off. Empty is good."""
+
+
+def compare(
+    results: Iterable[TrialResult], *, scenario: Scenario, run_id: str, fits: Sequence[Fit] = ()
+) -> Comparison:
+    """Compare each finalist with the baseline, metric by metric, over the rounds both played.
+
+    Raises:
+        MeasurementError: there is no trial of the baseline to compare with.
+    """
+    rows = sorted(results, key=lambda row: (row.trial.stage, row.trial.arm, row.trial.round))
+    raced = [row for row in rows if row.trial.stage == "measured"]
+    raced = raced or _named([row for row in rows if row.trial.stage == "simulated"])
+    sound = _by_arm(raced)
+    if BASELINE not in sound:
+        raise MeasurementError(
+            f"Run {run_id} has no sound trial of the baseline, so nothing can be compared. Resume the run."
+        )
+    finalists = [arm for arm in sound if arm not in (BASELINE, AGAIN)]
+    judge = _Judge(sound[BASELINE], family=max(len(finalists), 1))
+    effects = tuple(effect for arm in finalists for effect in judge.effects(arm, sound[arm]))
+    noise = judge.effects(AGAIN, sound[AGAIN]) if AGAIN in sound else ()
+    last = _by_arm([row for row in rows if row.trial.stage == "confirmed"])
+    leaders = [arm for arm in last if arm != BASELINE]
+    confirmed: tuple[Effect, ...] = ()
+    if BASELINE in last and leaders:
+        confirmed = _Judge(last[BASELINE], family=1).effects(leaders[0], last[leaders[0]])
+    of_setting = _levels_by_setting(rows)
+    arms = [_arm(name, sound[name], of_setting) for name in sound if name != AGAIN]
+    objective = find_metric(scenario.objective.metric)
+    sign = 1.0 if objective.goal == "lower" else -1.0
+    reached = {e.arm: sign * e.effect for e in effects if e.metric == objective.name and e.effect is not None}
+    ranked = sorted((arm for arm in arms if arm.name != BASELINE), key=lambda arm: reached.get(arm.name, 9e9))
+    first = sound[BASELINE][0]
+    return Comparison(
+        run_id=run_id,
+        scenario=scenario.name,
+        question=scenario.question,
+        objective=objective.name,
+        baseline=next(arm for arm in arms if arm.name == BASELINE),
+        arms=tuple(ranked),
+        effects=effects,
+        noise=noise,
+        confirmed=confirmed,
+        fits=tuple(fits),
+        how=first.how,
+        backend=first.backend,
+        complaints=tuple(_complaints(raced, noise, fits)),
+    )
+
+
+class _Judge:
+    """Holds arms against one baseline."""
+
+    def __init__(self, baseline: Sequence[TrialResult], *, family: int) -> None:
+        self._baseline = {row.trial.round: row for row in baseline}
+        self._family_confidence = 1 - 0.05 / family
+
+    def effects(self, arm: str, rows: Sequence[TrialResult]) -> tuple[Effect, ...]:
+        """Every metric that both have, over the rounds that both played."""
+        pairs = [(self._baseline[row.trial.round], row) for row in rows if row.trial.round in self._baseline]
+        return tuple(
+            self._effect(metric, arm, pairs)
+            for metric in METRICS.values()
+            if pairs and all(metric.name in row.metrics for pair in pairs for row in pair)
+        )
+
+    def _effect(self, metric: Metric, arm: str, pairs: Sequence[tuple[TrialResult, TrialResult]]) -> Effect:
+        old = _level(metric, [pair[0] for pair in pairs])
+        new = _level(metric, [pair[1] for pair in pairs])
+        point, interval, family, note = self._interval(metric, pairs)
+        family_low, family_high = family or (None, None)
+        judged = stats.verdict(family_low, family_high, metric.margin, metric.goal)
+        needed = None
+        if judged == "inconclusive" and family is not None:
+            needed = stats.rounds_needed(len(pairs), *family, metric.margin)
+        low, high = interval or (None, None)
+        return Effect(
+            metric=metric.name,
+            arm=arm,
+            how=pairs[0][1].how,
+            baseline=old,
+            candidate=new,
+            effect=point,
+            low=low,
+            high=high,
+            family_low=family_low,
+            family_high=family_high,
+            verdict=judged,
+            rounds=len(pairs),
+            rounds_needed=needed,
+            note=note,
+        )
+
+    def _interval(
+        self, metric: Metric, pairs: Sequence[tuple[TrialResult, TrialResult]]
+    ) -> tuple[float | None, Bounds | None, Bounds | None, str]:
+        """The change, its 95 % interval, the family's interval, and why there is none."""
+        if metric.compared_by == "tail":
+            return self._tail(metric, pairs)
+        old = np.array([pair[0].metrics[metric.name] for pair in pairs])
+        new = np.array([pair[1].metrics[metric.name] for pair in pairs])
+        if metric.compared_by == "ratio":
+            if (old == new).all():
+                old = new = np.ones(len(pairs))
+            if (old <= 0).any() or (new <= 0).any():
+                return None, None, None, "a level is zero, so there is no ratio"
+            differences, scale = np.log(new / old), math.expm1
+        else:
+            differences, scale = new - old, float
+        point = scale(stats.hodges_lehmann(differences))
+        intervals = [stats.signed_rank_interval(differences, level) for level in self._levels]
+        if intervals[0] is None:
+            note = f"no interval from {len(pairs)} of the 6 rounds it takes"
+            return point, None, None, note
+        bounds = [(scale(i[0]), scale(i[1])) if i is not None else None for i in intervals]
+        note = "" if bounds[1] else "too few rounds for an interval that holds for all finalists at once"
+        return point, bounds[0], bounds[1], note
+
+    def _tail(
+        self, metric: Metric, pairs: Sequence[tuple[TrialResult, TrialResult]]
+    ) -> tuple[float | None, Bounds | None, Bounds | None, str]:
+        assert metric.quantile is not None  # noqa: S101  # every tail metric has one
+        buckets, (old, new) = as_matrix([p[0].responses for p in pairs], [p[1].responses for p in pairs])
+        found = [
+            stats.tail_ratio_interval(buckets, old, new, metric.quantile, confidence=level)
+            for level in self._levels
+        ]
+        if found[0] is None or found[1] is None:
+            return (
+                None,
+                None,
+                None,
+                f"not estimable from {len(pairs)} rounds of {int(old.sum())} requests in all",
+            )
+        point, low, high = found[0]
+        return point - 1, (low - 1, high - 1), (found[1][1] - 1, found[1][2] - 1), ""
+
+    @property
+    def _levels(self) -> tuple[float, float]:
+        return 0.95, self._family_confidence
+
+
+def _by_arm(rows: Iterable[TrialResult]) -> dict[str, list[TrialResult]]:
+    arms: dict[str, list[TrialResult]] = {}
+    for row in rows:
+        if row.status == "ok":
+            arms.setdefault(row.trial.arm, []).append(row)
+    return arms
+
+
+def _named(simulated: Sequence[TrialResult]) -> list[TrialResult]:
+    """Simulated trials under the names of a race: the one that changes nothing is the baseline."""
+    arms = {row.trial.fingerprint: row.trial.arm for row in simulated if row.trial.knobs}
+    names = {fingerprint: f"c{number}" for number, fingerprint in enumerate(arms, 1)}
+    return [
+        row.model_copy(
+            update={"trial": row.trial.model_copy(update={"arm": names.get(row.trial.fingerprint, BASELINE)})}
+        )
+        for row in simulated
+    ]
+
+
+def _levels_by_setting(rows: Iterable[TrialResult]) -> dict[str, dict[How, dict[str, float]]]:
+    levels: dict[str, dict[How, dict[str, float]]] = {}
+    for row in rows:
+        if row.trial.stage in ("modelled", "simulated") and row.status == "ok":
+            levels.setdefault(row.trial.fingerprint, {})[row.how] = dict(row.metrics)
+    return levels
+
+
+def _arm(
+    name: str, rows: Sequence[TrialResult], of_setting: Mapping[str, dict[How, dict[str, float]]]
+) -> Arm:
+    trial = rows[0].trial
+    levels = dict(of_setting.get(trial.fingerprint, {}))
+    if trial.stage == "measured":
+        known = [metric for metric in METRICS.values() if all(metric.name in row.metrics for row in rows)]
+        levels[rows[0].how] = {metric.name: _level(metric, rows) for metric in known}
+    return Arm(name=name, fingerprint=trial.fingerprint, knobs=trial.knobs, metrics=levels)
+
+
+def _level(metric: Metric, rows: Sequence[TrialResult]) -> float:
+    """A tail is read off the pooled responses; anything else is the mean over rounds."""
+    if metric.quantile is not None:
+        pooled = quantile_ms(merged(row.responses for row in rows), metric.quantile)
+        if math.isfinite(pooled):
+            return pooled
+    return sum(row.metrics[metric.name] for row in rows) / len(rows)
+
+
+def _complaints(rows: Sequence[TrialResult], noise: Sequence[Effect], fits: Sequence[Fit]) -> Iterator[str]:
+    for status in ("invalid", "failed"):
+        broken = [row for row in rows if row.status == status]
+        if broken:
+            validity = broken[0].validity
+            why = broken[0].error or (validity.complaint if validity else "")
+            yield f"{len(broken)} of {len(rows)} trials are {status}, the first because {why}"
+    for effect in noise:
+        if effect.verdict in ("better", "worse"):
+            yield f"the baseline differs from itself in {METRICS[effect.metric].title}"
+    for fit in fits:
+        if abs(fit.modelled - fit.measured) > 0.005:
+            off = 100 * (fit.measured - fit.modelled)
+            yield f"{METRICS[fit.metric].title} of {fit.arm} was measured {off:+.2f} points off the model"

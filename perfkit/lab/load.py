@@ -88,8 +88,8 @@ class Played:
         lag_ms = (self.start_s - self.due_s)[np.isfinite(self.start_s)] * 1_000
         lag_p99 = float(np.quantile(lag_ms, 0.99)) if len(lag_ms) else float("inf")
         planned = n / max(float(self.due_s[-1] - self.due_s[0]), 1e-9)
-        last_start = float(np.nanmax(self.start_s)) if len(lag_ms) else float("inf")
-        achieved = (n - self.dropped) / max(last_start - float(self.due_s[0]), 1e-9)
+        started = self.start_s[np.isfinite(self.start_s)]
+        achieved = (n - self.dropped) / max(float(np.ptp(started)), 1e-9) if len(started) else 0.0
         allowed_lag = max(2.0, 0.1 * float(np.quantile(response, 0.99))) if len(response) else 2.0
         complaint = ""
         if self.dropped > 0.001 * n:
@@ -133,7 +133,6 @@ async def play(
 
     failures: list[Exception] = []
     under_way: set[asyncio.Task[None]] = set()
-    gc.collect()
     gc.disable()  # a collection in the middle of a round would be charged to whichever arm it falls on
     try:
         with Contention() as contention:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from redis.asyncio.connection import AbstractConnection, parse_url
 
-from perfkit.errors import RealServerRequired, SettingsError
+from perfkit.errors import RealServerRequired, SettingsError, did_you_mean
 from perfkit.events import EmbeddedDefaultLoaded, Probe, log_probe
 
 if TYPE_CHECKING:
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["Endpoint"]
 
 _REMEDY = "Set PERFKIT_REDIS_URL to a real server, as in redis://host:6379/0."
+_FORMS = "Write redis://host:6379/0, rediss://host:6380/0 for TLS, or unix:///path/of/socket."
+_OPTIONS = frozenset(
+    {"client_name", "connection_class", "db", "host", "password", "path", "port", "protocol", "username"}
+    | {"ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
+)
+"""What an address may say. Timeouts and sizes are knobs of a pool, so an address may not set them."""
+
 _said_once = False
 
 
@@ -31,54 +38,60 @@ class Endpoint:
     """
 
     address: str
+    """For people: without password and options."""
     backend: Literal["redis", "fakeredis"]
-    connection: Mapping[str, Any] = field(repr=False)
+    connection: Mapping[str, Any] = field(repr=False, hash=False)
     """Keyword arguments of redis-py's connection pool."""
 
     @classmethod
     def from_url(cls, url: str) -> Endpoint:
-        """Return the endpoint a `redis://`, `rediss://` or `unix://` address names.
+        """Return the endpoint that a `redis://`, `rediss://` or `unix://` address names.
 
         Raises:
-            SettingsError: the address is of another kind.
+            SettingsError: the address is of another kind, or sets an option that is not its own.
         """
         try:
             connection: dict[str, Any] = dict(parse_url(url))
         except ValueError as trouble:
-            raise SettingsError(
-                f"{_masked(url)} is not an address of Redis ({trouble}). "
-                "Write redis://host:6379/0, rediss:// for TLS, or unix:///path.",
-                path="PERFKIT_REDIS_URL",
-            ) from None
+            raise _refused(url, f"is not an address of Redis ({trouble}). {_FORMS}") from None
+        if unknown := sorted(connection.keys() - _OPTIONS):
+            remedy = (
+                did_you_mean(unknown[0], _OPTIONS) or " Timeouts and sizes are the knobs PERFKIT_POOLS__…."
+            )
+            raise _refused(url, f"sets {unknown[0]!r}, which an address may not.{remedy}")
+        if url.startswith("unix:") and "path" not in connection:
+            raise _refused(url, f"names no socket. {_FORMS}")
         return cls(_masked(url), "redis", connection)
 
     @classmethod
     def embedded(
         cls, server: FakeServer | None = None, connection_class: type[AbstractConnection] | None = None
     ) -> Endpoint:
-        """Return a stand-in that lives in this process; two endpoints share data when they share a server."""
-        import fakeredis  # kept out of a service that never needs it
+        """Return a stand-in that lives in this process.
 
-        server = server or fakeredis.FakeServer(version=(7,))
+        Args:
+            server: Holds the data; endpoints that share one see the same keys. Default: a new, empty one.
+            connection_class: A subclass of `fakeredis.FakeAsyncRedisConnection`, as for imitated latency.
+        """
+        import fakeredis  # a service with a real server never pays for it
+
         kind = connection_class or fakeredis.FakeAsyncRedisConnection
-        connection = {"connection_class": kind, "server": server, "protocol": 2}
-        return cls("embedded", "fakeredis", connection)
+        server = server or fakeredis.FakeServer(version=(7,))
+        return cls("embedded", "fakeredis", {"connection_class": kind, "server": server, "protocol": 2})
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None, *, probe: Probe = log_probe) -> Endpoint:
-        """Return what `PERFKIT_REDIS_URL` names, or the embedded stand-in, which says so once.
+        """Return what `PERFKIT_REDIS_URL` names, or the embedded stand-in, which is announced once a process.
 
         Raises:
+            SettingsError: the address is refused.
             RealServerRequired: nothing is named and `PERFKIT_REQUIRE_REAL=1` forbids the stand-in.
         """
         global _said_once
         env = os.environ if env is None else env
         if url := env.get("PERFKIT_REDIS_URL"):
             return cls.from_url(url)
-        if env.get("PERFKIT_REQUIRE_REAL") == "1":
-            raise RealServerRequired(
-                f"PERFKIT_REQUIRE_REAL=1 and no Redis is configured. {_REMEDY}", dependency="redis"
-            )
+        refuse_embedded(env, _REMEDY)
         if not _said_once:
             _said_once = True
             probe(EmbeddedDefaultLoaded("fakeredis, a Redis within this process,", _REMEDY))
@@ -88,13 +101,26 @@ class Endpoint:
         return f"Endpoint({self.address!r})"
 
 
+def refuse_embedded(env: Mapping[str, str], remedy: str) -> None:
+    """Raise `RealServerRequired` when the environment forbids every stand-in."""
+    if env.get("PERFKIT_REQUIRE_REAL") == "1":
+        raise RealServerRequired(
+            f"PERFKIT_REQUIRE_REAL=1 forbids the embedded Redis, and no real one is configured. {remedy}",
+            dependency="redis",
+        )
+
+
+def _refused(url: str, why: str) -> SettingsError:
+    return SettingsError(f"{_masked(url)!r} {why}", path="PERFKIT_REDIS_URL")
+
+
 def _masked(url: str) -> str:
+    """Drop what may be secret: the password, and the query, where redis-py also accepts one."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return "an unreadable address"
-    if parts.password is None:
-        return urlunsplit(parts._replace(query=""))
-    user, _, host = parts.netloc.rpartition("@")
-    netloc = f"{user.partition(':')[0]}:***@{host}"
-    return urlunsplit(parts._replace(netloc=netloc, query=""))
+    credentials, at, host = parts.netloc.rpartition("@")
+    user, colon, _password = credentials.partition(":")
+    netloc = f"{user}{':***' if colon else ''}{at}{host}"
+    return urlunsplit(parts._replace(netloc=netloc, query="", fragment=""))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from enum import StrEnum
-from weakref import WeakKeyDictionary
 
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
+from perfkit.errors import SettingsError, did_you_mean
 from perfkit.events import Probe, log_probe
 from perfkit.knobs import iter_knobs, parsed, replaced
 from perfkit.pools.client import OptimizedRedis
@@ -23,7 +23,7 @@ __all__ = ["PoolType", "RedisPools", "get_optimized_redis_client"]
 
 
 class PoolType(StrEnum):
-    """What a connection is used for."""
+    """What a connection is used for; each has a section of knobs, `pools.<value>`."""
 
     DEFAULT = "default"
     READ_HEAVY = "read_heavy"
@@ -33,7 +33,7 @@ class PoolType(StrEnum):
 
 
 class RedisPools:
-    """The pools of one process; they open connections as they are needed.
+    """One pool per workload, each opening connections as they are needed; they belong to one event loop.
 
     >>> import asyncio
     >>> async def main() -> list[bytes | None]:
@@ -67,43 +67,70 @@ class RedisPools:
         return self._clients[pool_type]
 
     async def aclose(self) -> None:
-        """Close every connection."""
-        for client in self._clients.values():
+        """Close every connection; clients handed out so far are closed for good."""
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
             await client.connection_pool.aclose()
-        self._clients.clear()
-
-
-_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, RedisPools] = WeakKeyDictionary()
 
 
 async def get_optimized_redis_client(pool_type: PoolType = PoolType.DEFAULT) -> OptimizedRedis:
     """Return the workload's client as the environment configures it, shared by all of the running loop.
 
+    Nobody needs to close it: its connections are closed when the loop shuts down.
+
     Raises:
-        SettingsError: a `PERFKIT_POOLS__…` variable is refused.
+        SettingsError: a `PERFKIT_POOLS__…` variable or `PERFKIT_REDIS_URL` is refused.
         RealServerRequired: no Redis is configured and the embedded one is forbidden.
     """
     loop = asyncio.get_running_loop()
     if loop not in _of_loop:
-        _of_loop[loop] = RedisPools(_settings_from(os.environ))
-    return _of_loop[loop].client(pool_type)
+        _forget_closed_loops()
+        lifetime = _lifetime(loop)
+        _of_loop[loop] = (await anext(lifetime), lifetime)
+    return _of_loop[loop][0].client(pool_type)
+
+
+_Lifetime = AsyncGenerator[RedisPools, None]
+_of_loop: dict[asyncio.AbstractEventLoop, tuple[RedisPools, _Lifetime]] = {}
+"""Not weakly keyed: a pool's connections refer to their loop, so no loop in here would ever be collected."""
+
+
+async def _lifetime(loop: asyncio.AbstractEventLoop) -> _Lifetime:
+    """Hold a loop's pools until `loop.shutdown_asyncgens`, with which `asyncio.run` ends, closes this."""
+    pools = RedisPools(_settings_from(os.environ))
+    try:
+        yield pools
+    finally:
+        del _of_loop[loop]
+        await pools.aclose()
+
+
+def _forget_closed_loops() -> None:
+    """Drop the pools of loops that were closed without being shut down."""
+    for loop in [loop for loop in _of_loop if loop.is_closed()]:
+        del _of_loop[loop]
 
 
 def _settings_from(env: Mapping[str, str]) -> PoolsSettings:
-    knobs = {
-        f"PERFKIT_POOLS__{info.path.upper().replace('.', '__')}": info for info in iter_knobs(PoolsSettings())
-    }
-    values = {info.path: parsed(info, env[name], place=name) for name, info in knobs.items() if name in env}
+    knobs = {info.env_name: info for info in iter_knobs(PoolsSettings(), "pools.")}
+    values = {}
+    for name in (name for name in env if name.startswith("PERFKIT_POOLS__")):
+        if name not in knobs:
+            raise SettingsError(
+                f"The environment variable {name} names no knob.{did_you_mean(name, knobs)}", path=name
+            )
+        info = knobs[name]
+        values[info.path.removeprefix("pools.")] = parsed(info, env[name], place=name)
     return replaced(PoolsSettings(), values)
 
 
 def _connection(endpoint: Endpoint, settings: PoolSettings) -> dict[str, object]:
     """redis-py's keywords, with its surprises switched off.
 
-    No retries: the default repeats writes. No maintenance notifications: with them on, a connection with an
-    unread reply is handed to the next caller. No `socket_timeout`: below Python 3.12 it swallows
-    cancellations; the client's own deadline stands around the whole command instead. No driver info: it
-    costs a round trip on every connect.
+    No retries: they repeat writes. No maintenance notifications: with them on, a connection with an unread
+    reply is lent to the next caller. No `socket_timeout`: below Python 3.12 it swallows cancellations, and
+    everywhere it would cut `BLPOP` short; the client has deadlines of its own. No driver info: it costs a
+    round trip on every connect. (Measured with redis-py 8.1; docs/pools.md.)
     """
     if endpoint.backend == "fakeredis":
         return dict(endpoint.connection)
@@ -114,5 +141,4 @@ def _connection(endpoint: Endpoint, settings: PoolSettings) -> dict[str, object]
         "driver_info": None,
         "socket_connect_timeout": settings.connect_timeout_seconds,
         "socket_timeout": None,
-        "health_check_interval": 30,
     }

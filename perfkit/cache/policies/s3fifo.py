@@ -46,7 +46,7 @@ class S3Fifo:
     >>> for key in "abc": policy.admit(key)
     >>> policy.touch("a"); policy.touch("a")
     >>> policy.evict(), policy.evict(), policy.evict()
-    ('b', 'c', 'a')
+    ('b', 'a', 'c')
     """
 
     reclaims_expired: ClassVar[bool] = True

@@ -6,6 +6,7 @@ real server): only the endpoint and the loop differ.
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -111,6 +112,7 @@ class CacheRig:
         memory = self._stack.cache.memory
         memory.reset_peak()
         errors_before = self._cache.stats().remote_errors
+        gc.collect()  # now, because `play` lets none happen while requests are due
         self._clock.run_from(float(times[0]), speed=speed)
         played = await play((times - times[0]) / speed, send)
         self._clock.stand_at(float(times[-1]))

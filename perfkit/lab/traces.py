@@ -1,0 +1,240 @@
+"""Recorded workloads, read from the formats they are published in.
+
+    csv             t_s,obj[,size] with or without that header; obj may be any text
+    cache2k         big-endian 32-bit keys, one a request, without times
+    oracle-general  libCacheSim's packed records: u32 time, u64 object, u32 size, i64 next use
+
+Each may be compressed: .gz, .bz2, .xz, .zst. Times in whole seconds are spread evenly within their second:
+nobody sends a second's requests all at once, though the recorder's clock says so.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfkit.errors import WorkloadError, did_you_mean
+from perfkit.lab.workload import Workload
+
+__all__ = ["read_trace"]
+
+_OPENERS: dict[str, Callable[..., Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
+_ORACLE = np.dtype([("time", "<u4"), ("object", "<u8"), ("size", "<u4"), ("next_use", "<i8")])
+_DEFAULT_BYTES = 1_000
+_FORMATS = ("csv", "cache2k", "oracle-general")
+
+
+def read_trace(path: Path, *, format: str = "auto", rate_per_s: float | None = None) -> Workload:  # noqa: A002
+    """Read a recorded workload.
+
+    Args:
+        path: The file, compressed or not.
+        format: One of the formats above, or `auto` to go by the file's name.
+        rate_per_s: Spaces the requests of a trace without times.
+
+    Raises:
+        WorkloadError: the file is missing, empty, torn, unsorted, or not what it should be.
+    """
+    data = _bytes_of(path)
+    if not data:
+        raise WorkloadError("The trace is empty. Name a file with at least one request.", file=str(path))
+    kind = _kind(path) if format == "auto" else format
+    if kind == "csv":
+        times, names, sizes = _csv(data, path)
+    elif kind == "oracle-general":
+        times, names, sizes = _oracle_general(data, path)
+    else:
+        times, names, sizes = None, _cache2k(data, path), None
+    times = _timed(times, len(names), rate_per_s, path)
+    objects = _numbered(names)
+    if sizes is None:
+        sizes = np.full(len(names), _DEFAULT_BYTES, dtype=np.int32)
+    return Workload(path.name.split(".")[0], f"trace: {path.name}", times, objects, sizes.astype(np.int32))
+
+
+def _kind(path: Path) -> str:
+    suffixes = [suffix for suffix in path.suffixes if suffix not in (*_OPENERS, ".zst")]
+    known = {".csv": "csv", ".trace": "cache2k", ".bin": "oracle-general", ".oraclegeneral": "oracle-general"}
+    last = suffixes[-1].lower() if suffixes else ""
+    if last not in known:
+        raise WorkloadError(
+            f"The name does not tell the format. Say in the scenario, format: one of {', '.join(_FORMATS)}.",
+            file=str(path),
+        )
+    return known[last]
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        if path.suffix == ".zst":
+            import zstandard
+
+            with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
+                data: bytes = stream.read()
+            return data
+        with _OPENERS.get(path.suffix, open)(path, "rb") as opened:
+            unpacked: bytes = opened.read()
+            return unpacked
+    except FileNotFoundError:
+        beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise WorkloadError(
+            f"There is no such trace.{did_you_mean(path.name, beside)}", file=str(path)
+        ) from None
+    except IsADirectoryError:
+        raise WorkloadError("This is a folder. Name a trace file in it.", file=str(path)) from None
+    except (EOFError, OSError, lzma.LZMAError, zlib.error, ValueError) as trouble:
+        raise WorkloadError(
+            f"The file cannot be unpacked: {trouble}. It is torn, or not what its name says; fetch it again.",
+            file=str(path),
+        ) from None
+    except Exception as trouble:  # zstandard's error class is only known once it is imported
+        if type(trouble).__name__ != "ZstdError":
+            raise
+        raise WorkloadError(
+            f"The file cannot be unpacked: {trouble}. Fetch it again.", file=str(path)
+        ) from None
+
+
+def _csv(
+    data: bytes, path: Path
+) -> tuple[NDArray[np.float64], NDArray[np.generic], NDArray[np.int64] | None]:
+    import pandas as pd
+
+    first = data[:4096].split(b"\n", 1)[0].decode("utf-8", "replace").strip()
+    if "\0" in first or "\ufffd" in first:
+        raise WorkloadError(
+            "This is not text. Name the format in the scenario if it is a binary trace.",
+            file=str(path),
+            line=1,
+        )
+    fields = [field.strip() for field in first.split(",")]
+    headed = not _is_number(fields[0])
+    columns = fields if headed else ["t_s", "obj", "size"][: len(fields)]
+    missing = [name for name in ("t_s", "obj") if name not in columns]
+    if missing:
+        raise WorkloadError(
+            f"The column {missing[0]} is missing; there are {', '.join(columns)}. "
+            "A trace has t_s (seconds), obj, and perhaps size (bytes).",
+            file=str(path),
+            line=1,
+        )
+    try:
+        table = pd.read_csv(
+            io.BytesIO(data),
+            header=0 if headed else None,
+            names=None if headed else columns,
+            on_bad_lines="error",
+        )
+    except (ValueError, UnicodeDecodeError) as trouble:
+        raise WorkloadError(f"This is not CSV: {trouble}.", file=str(path)) from None
+    table.columns = pd.Index([str(name).strip() for name in table.columns])
+    shift = 2 if headed else 1
+    if not len(table):
+        raise WorkloadError("The trace has a header and no request.", file=str(path), line=1)
+    times = _column(table["t_s"], "t_s", path, shift)
+    if table["obj"].isna().any():
+        line = int(table["obj"].isna().to_numpy().argmax()) + shift
+        raise WorkloadError("obj is missing: the line is torn.", file=str(path), line=line)
+    sizes = None
+    if "size" in table.columns:
+        numbers = _column(table["size"], "size", path, shift)
+        if (numbers < 0).any():
+            line = int((numbers < 0).argmax()) + shift
+            raise WorkloadError(f"size {numbers[line - shift]:g} is below 0.", file=str(path), line=line)
+        sizes = numbers.astype(np.int64)
+    back = np.flatnonzero(np.diff(times) < 0)
+    if len(back):
+        line = int(back[0]) + 1 + shift
+        raise WorkloadError(
+            f"The time goes back from {times[back[0]]:g} to {times[back[0] + 1]:g}. Sort the trace by t_s.",
+            file=str(path),
+            line=line,
+        )
+    return times, table["obj"].to_numpy(), sizes
+
+
+def _column(column: object, name: str, path: Path, shift: int) -> NDArray[np.float64]:
+    import pandas as pd
+
+    numbers: NDArray[np.float64] = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)  # type: ignore[call-overload]  # a Series
+    bad = np.flatnonzero(~np.isfinite(numbers))
+    if len(bad):
+        value = column.iloc[bad[0]]  # type: ignore[attr-defined]  # a Series
+        raise WorkloadError(f"{name} {value!r} is not a number.", file=str(path), line=int(bad[0]) + shift)
+    return numbers
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _oracle_general(
+    data: bytes, path: Path
+) -> tuple[NDArray[np.float64], NDArray[np.generic], NDArray[np.int64]]:
+    _whole_records(data, _ORACLE.itemsize, path)
+    records = np.frombuffer(data, dtype=_ORACLE)
+    times = records["time"].astype(np.float64)
+    if (np.diff(times) < 0).any():
+        at = int((np.diff(times) < 0).argmax()) + 1
+        raise WorkloadError(
+            f"The time goes back at record {at}: not this format, or not sorted.", file=str(path)
+        )
+    return times, records["object"], records["size"].astype(np.int64)
+
+
+def _cache2k(data: bytes, path: Path) -> NDArray[np.generic]:
+    _whole_records(data, 4, path)
+    return np.frombuffer(data, dtype=">i4")
+
+
+def _whole_records(data: bytes, size: int, path: Path) -> None:
+    if len(data) % size:
+        raise WorkloadError(
+            f"{len(data)} bytes are not whole records of {size}: the trace is torn, or of another format.",
+            file=str(path),
+        )
+
+
+def _timed(
+    times: NDArray[np.float64] | None, requests: int, rate_per_s: float | None, path: Path
+) -> NDArray[np.float64]:
+    if times is None:
+        if rate_per_s is None:
+            raise WorkloadError(
+                "This trace has no times. Say in the scenario how fast its requests came: rate_per_s.",
+                file=str(path),
+            )
+        return np.arange(requests) / rate_per_s
+    if rate_per_s is not None:
+        raise WorkloadError("This trace has times of its own. Remove rate_per_s.", file=str(path))
+    times = times - times[0]
+    if requests > 1 and (times == np.floor(times)).all():
+        starts = np.searchsorted(times, times, side="left")
+        counts = np.searchsorted(times, times, side="right") - starts
+        times = times + (np.arange(requests) - starts) / counts
+    return times
+
+
+def _numbered(names: NDArray[np.generic]) -> NDArray[np.int64]:
+    """Objects numbered from 0 in the order of their first request."""
+    import pandas as pd
+
+    codes: NDArray[np.int64] = pd.factorize(names)[0].astype(np.int64)
+    return codes

@@ -1,0 +1,80 @@
+"""Requests in the order they arrive: what a service is asked, whether recorded or made up."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfkit.lab.scenario import GeneratedWorkload, TraceWorkload
+
+__all__ = ["Workload", "load_workload"]
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """When each request came, for which object, of how many bytes.
+
+    Objects are numbered from 0 without gaps; times begin at 0 and never go back.
+    """
+
+    name: str
+    origin: str
+    times_s: NDArray[np.float64]
+    objects: NDArray[np.int64]
+    sizes: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    @property
+    def n_objects(self) -> int:
+        """How many different objects are asked for."""
+        return int(self.objects.max()) + 1 if len(self.objects) else 0
+
+    @property
+    def span_s(self) -> float:
+        """From the first request to the last."""
+        return float(self.times_s[-1] - self.times_s[0]) if len(self.times_s) else 0.0
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests per second on average."""
+        return len(self) / self.span_s if self.span_s else float("inf")
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """One key an object."""
+        return tuple(f"o{number}" for number in range(self.n_objects))
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hex digits that are equal exactly when every request is."""
+        content = hashlib.sha256()
+        for array in (self.times_s, self.objects, self.sizes):
+            content.update(np.ascontiguousarray(array).tobytes())
+        return content.hexdigest()[:12]
+
+    def head(self, requests: int) -> Workload:
+        """Return the first requests, their objects numbered anew."""
+        objects = np.unique(self.objects[:requests], return_inverse=True)[1].astype(np.int64)
+        return Workload(self.name, self.origin, self.times_s[:requests], objects, self.sizes[:requests])
+
+
+def load_workload(spec: GeneratedWorkload | TraceWorkload, *, seed: int, folder: Path) -> Workload:
+    """Make or read the workload a scenario asks for; a relative path is looked up in `folder`.
+
+    Raises:
+        WorkloadError: a trace cannot be read.
+    """
+    if isinstance(spec, GeneratedWorkload):
+        from perfkit.lab.generate import generate
+
+        return generate(spec, seed)
+    from perfkit.lab.traces import read_trace
+
+    return read_trace(folder / spec.path, format=spec.format, rate_per_s=spec.rate_per_s)

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Makes .venv-peers, where benchmarks measure perfkit beside its peers; perfkit itself never imports one.
+PERFKIT_VENV=.venv-peers PERFKIT_EXTRAS=lab,server,peers
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+say "peers are in $venv; run benchmarks with $venv/bin/python benchmarks/cache.py"
