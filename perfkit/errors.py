@@ -7,7 +7,6 @@
     ├── Unavailable          a dependency is away                  .dependency .retry_after_seconds
     │   ├── PoolExhausted    every connection of a pool is in use  .pool .waited_seconds
     │   └── RealServerRequired  only a toy is configured, and toys are forbidden here
-    ├── UncacheableValue     a value cannot travel to Redis and back
     ├── RunError             a run folder cannot be used           .folder
     ├── MeasurementError     numbers must not be used
     │   └── NotComparable    two runs differ in more than settings .differences
@@ -83,10 +82,6 @@ class PoolExhausted(Unavailable):
 
 class RealServerRequired(Unavailable):
     """`PERFKIT_REQUIRE_REAL=1` forbids the embedded default, and nothing real is configured."""
-
-
-class UncacheableValue(PerfkitError, TypeError):
-    """A value cannot travel to Redis and come back as what it was."""
 
 
 class RunError(PerfkitError):

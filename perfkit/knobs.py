@@ -6,8 +6,8 @@ Terraform, a line of tfvars and an environment variable. This file holds the dec
 it; nothing here knows an area.
 
 >>> from perfkit.settings import Settings
->>> [(info.path, info.default, info.above) for info in iter_knobs(Settings()) if info.knob.unit == "s"][-2:]
-[('cache.l2_ttl_seconds', 3600.0, 0), ('cloudrun.request_timeout_seconds', 300, None)]
+>>> [(info.path, info.default, info.above) for info in iter_knobs(Settings()) if "_ttl_s" in info.path][:2]
+[('cache.l1_ttl_seconds', 60.0, 0), ('cache.l2_ttl_seconds', 3600.0, 0)]
 >>> replaced(Settings(), {"cache.l1_ttl_seconds": 5}).cache.l1_ttl_seconds
 5.0
 """

@@ -152,7 +152,8 @@ async def play(
         gc.enable()
         for task in under_way:
             task.cancel()
-    return Played(due_s, np.array(starts), np.array(ends), contention.run_queue_share)
+    waited = 0.0 if virtual else contention.run_queue_share
+    return Played(due_s, np.array(starts), np.array(ends), waited)
 
 
 async def _until(when_s: float, loop: asyncio.AbstractEventLoop, *, virtual: bool) -> None:

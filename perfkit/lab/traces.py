@@ -201,7 +201,7 @@ def _oracle_general(
 
 def _cache2k(data: bytes, path: Path) -> NDArray[np.generic]:
     _whole_records(data, 4, path)
-    return np.frombuffer(data, dtype=">i4")
+    return np.frombuffer(data, dtype=">i4").astype(np.int64)
 
 
 def _whole_records(data: bytes, size: int, path: Path) -> None:
@@ -224,8 +224,9 @@ def _timed(
         return np.arange(requests) / rate_per_s
     if rate_per_s is not None:
         raise WorkloadError("This trace has times of its own. Remove rate_per_s.", file=str(path))
+    in_whole_seconds = bool((times == np.floor(times)).all())
     times = times - times[0]
-    if requests > 1 and (times == np.floor(times)).all():
+    if in_whole_seconds:
         starts = np.searchsorted(times, times, side="left")
         counts = np.searchsorted(times, times, side="right") - starts
         times = times + (np.arange(requests) - starts) / counts

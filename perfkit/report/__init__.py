@@ -1,0 +1,5 @@
+"""The report of a run: one HTML file that needs nothing else. It computes nothing, it shows."""
+
+from perfkit.report.page import RunView, render, write
+
+__all__ = ["RunView", "render", "write"]

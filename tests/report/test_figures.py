@@ -1,0 +1,96 @@
+"""Each figure says what it found, carries its numbers, and takes its colours from the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from perfkit.report import RunView
+from perfkit.report.figures import ABSENT, FIGURES, Figure
+from perfkit.report.theme import DARK, LIGHT, RAMP_STEPS, contrast
+
+MakeView = Callable[..., RunView]
+
+
+@pytest.fixture(scope="session")
+def figures(make_view: MakeView) -> dict[str, Figure]:
+    view = make_view()
+    return {name: figure for name, draw in FIGURES.items() if (figure := draw(view))}
+
+
+def test_a_measured_run_has_every_figure(figures: dict[str, Figure]) -> None:
+    """And each has a sentence for when it is absent."""
+    assert set(figures) == set(FIGURES) == set(ABSENT)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_can_be_read_without_being_seen(figures: dict[str, Figure], name: str) -> None:
+    """Role, title, description and table stand for the picture."""
+    figure = figures[name]
+    assert 'role="img"' in figure.svg
+    assert f'<title id="fig-{name}-title">' in figure.svg
+    assert f'<desc id="fig-{name}-desc">' in figure.svg
+    assert figure.table.rows
+    assert all(len(row) == len(figure.table.head) for row in figure.table.rows)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_has_no_colour_of_its_own(figures: dict[str, Figure], name: str) -> None:
+    """Every colour is the page's, with the light one as fallback; text is the page's ink."""
+    bare = re.sub(r"var\(--[a-z0-9-]+, #[0-9a-f]{6}\)", "", figures[name].svg)
+    assert not re.search(r"(fill|stroke|color): ?#", bare)
+    assert "currentColor" in bare
+
+
+@pytest.mark.parametrize(
+    ("name", "finding"),
+    [
+        ("effects", "Of 11 metrics, c1 is better on"),
+        ("rounds", "c1 had the lower Redis reads per request in 12 of 12 rounds"),
+        ("fits", "within 0.50 points of the measured ones"),
+        ("responses", "99 % of requests were answered within"),
+    ],
+)
+def test_a_title_is_the_finding(figures: dict[str, Figure], name: str, finding: str) -> None:
+    """A sentence with the values, not the names of the axes."""
+    assert finding in figures[name].title
+
+
+def test_the_surface_holds_every_modelled_cell(figures: dict[str, Figure]) -> None:
+    """Twelve by twelve values stand in its table, none missing."""
+    rows = figures["surface"].table.rows
+    assert (len(rows), len(rows[0])) == (12, 13)
+    assert all("–" not in row for row in rows)
+
+
+def test_invalid_rounds_are_not_drawn(make_view: MakeView) -> None:
+    """A number from an invalid trial is never compared."""
+    view = make_view()
+    spoilt = tuple(
+        r.model_copy(update={"status": "invalid"}) if r.trial.arm == "c1" and r.trial.round == 3 else r
+        for r in view.results
+    )
+    figure = FIGURES["rounds"](replace(view, results=spoilt))
+    assert figure is not None
+    assert "11 of 11 rounds" in figure.title
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+def test_text_has_a_contrast_of_at_least_four_and_a_half(palette: dict[str, str]) -> None:
+    """Ink on page and panel, text on every step of the ramp (WCAG 2.2, level AA)."""
+    texts = ("ink", "quiet", "good", "bad", "doubt")
+    assert (
+        min(contrast(palette[text], palette[under]) for text in texts for under in ("page", "panel")) >= 4.5
+    )
+    steps = range(RAMP_STEPS)
+    assert min(contrast(palette[f"ramp-{step}"], palette[f"on-ramp-{step}"]) for step in steps) >= 4.5
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+def test_lines_and_markers_have_a_contrast_of_at_least_three(palette: dict[str, str]) -> None:
+    """Graphics need less than text (WCAG 2.2, 1.4.11)."""
+    roles = ("baseline", "noise", "series-0", "series-1", "series-2", "series-3")
+    assert min(contrast(palette[role], palette["page"]) for role in roles) >= 3
