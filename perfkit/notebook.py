@@ -18,7 +18,7 @@ from perfkit.lab.environment import fingerprint
 from perfkit.lab.results import Stage
 from perfkit.lab.scenario import Scenario
 from perfkit.lab.workload import Workload, load_workload
-from perfkit.report.figures import FIGURES
+from perfkit.report.figures import ABSENT, FIGURES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +56,7 @@ class FinishedRun:
         return Shown(self.run.choice.why, f"<p><strong>{html.escape(self.run.choice.why)}</strong></p>")
 
     def table(self, stage: Stage) -> pd.DataFrame:
-        """One row a trial of that stage, with `knob.` and `metric.` columns; best by the objective first."""
+        """One row a trial of that stage, with `knob.` and `metric.` columns, in the order they ended."""
         import pandas as pd
 
         rows = [
@@ -78,7 +78,7 @@ class FinishedRun:
             raise ScenarioError(f"There is no figure {name!r}.{did_you_mean(name, FIGURES)}", path=name)
         figure = FIGURES[name](view_of(self.run.folder))
         if figure is None:
-            return Shown(f"{name}: nothing to show", f"<p>{name}: nothing to show</p>")
+            return Shown(ABSENT[name], f"<p>{html.escape(ABSENT[name])}</p>")
         return Shown(
             figure.title, f"<figure><figcaption>{html.escape(figure.title)}</figcaption>{figure.svg}</figure>"
         )

@@ -264,13 +264,17 @@ class TieredCache:
         if not flight.overtaken:
             left = min(l1_ttl, l2_ttl) - (self._clock() - born)
             self.memory.set(key, value, ttl_seconds=max(left, 0.0), born_s=born)
-            if self._remote is not None:
-                await self._remote.set(key, value, ttl_seconds=l2_ttl, born_epoch_s=born_epoch)
-                if (
-                    flight.overtaken
-                ):  # a set or delete came while Redis was being told: what it said must stand
-                    await self._remote.delete(key)
+            await self._tell_remote(key, value, l2_ttl, born_epoch, flight)
         return CacheResult(value, "origin", self._clock() - born)
+
+    async def _tell_remote(
+        self, key: str, value: object, l2_ttl: float, born_epoch: float, flight: Flight
+    ) -> None:
+        if self._remote is None:
+            return
+        await self._remote.set(key, value, ttl_seconds=l2_ttl, born_epoch_s=born_epoch)
+        if flight.overtaken:  # a set or delete came while Redis was being told: what it said must stand
+            await self._remote.delete(key)
 
     def _overtake(self, key: str) -> None:
         self._writes += 1

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from perfkit.lab.results import AGAIN, Stage, Trial, TrialResult
 from perfkit.lab.rigs.cache import MODELLED_KNOBS, modelled, modelled_hits
 from perfkit.lab.rounds import Setup, play_rounds
 from perfkit.lab.scenario import Measure, Scenario
-from perfkit.lab.virtual import run_virtual
+from perfkit.lab.virtual import run_real, run_virtual
 from perfkit.lab.workload import Workload, load_workload
 from perfkit.lab.world import simulated_endpoint
 from perfkit.pools.server import open_endpoint
@@ -170,7 +169,7 @@ class _Sweep:
                 rate_per_s=stage.rate_per_s,
             )
             record = _then(appender.append, step)
-            asyncio.run(play_rounds(setup, trials, done=(), record=record))
+            run_real(play_rounds(setup, trials, done=(), record=record))
 
     def _confirm(self) -> None:
         results = self._folder.results()

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import selectors
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from perfkit.errors import MeasurementError
 
-__all__ = ["VirtualTimeLoop", "run_virtual"]
+__all__ = ["VirtualTimeLoop", "run_real", "run_virtual"]
 
 T = TypeVar("T")
 
@@ -71,27 +71,37 @@ def run_virtual(main: Coroutine[Any, Any, T]) -> T:
     Raises:
         MeasurementError: it waits for something that can never happen.
     """
+    return _wherever(main, VirtualTimeLoop)
+
+
+def run_real(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end on the wall clock, in a thread of its own if a loop runs here already."""
+    return _wherever(main, None)
+
+
+def _wherever(main: Coroutine[Any, Any, T], loop: Callable[[], asyncio.AbstractEventLoop] | None) -> T:
+    """A notebook's cells run inside a loop, where no second one may start; a thread has room for one."""
+
+    def run() -> T:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            return runner.run(main)
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return _run(main)
+        return run()
     outcome: list[T] = []
     failure: list[BaseException] = []
 
     def elsewhere() -> None:
         try:
-            outcome.append(_run(main))
+            outcome.append(run())
         except BaseException as error:
             failure.append(error)
 
-    thread = threading.Thread(target=elsewhere, name="perfkit-virtual-time")
+    thread = threading.Thread(target=elsewhere, name="perfkit-loop")
     thread.start()
     thread.join()
     if failure:
         raise failure[0]
     return outcome[0]
-
-
-def _run(main: Coroutine[Any, Any, T]) -> T:
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        return runner.run(main)

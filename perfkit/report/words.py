@@ -200,7 +200,7 @@ def rounds_finding(objective: str, arm: str, improved: int, rounds: int) -> str:
 def fits_finding(gaps: Sequence[float]) -> str:
     """Return in one sentence how far model and measurement are apart at the most, in points."""
     worst = max(gaps, key=abs) * 100
-    return f"The model's hit ratios are within {abs(worst):.2f} points of the measured ones"
+    return f"The model's hit ratios are within {abs(worst):.2f} points of those played"
 
 
 def _scale(name: str) -> tuple[float, str, int]:

@@ -50,7 +50,7 @@ def test_a_figure_has_no_colour_of_its_own(figures: dict[str, Figure], name: str
     [
         ("effects", "Of 11 metrics, c1 is better on"),
         ("rounds", "c1 had the lower Redis reads per request in 12 of 12 rounds"),
-        ("fits", "within 0.50 points of the measured ones"),
+        ("fits", "within 0.50 points of those played"),
         ("responses", "99 % of requests were answered within"),
     ],
 )

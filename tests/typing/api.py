@@ -19,4 +19,4 @@ async def use() -> None:
     four: int = await doubled(2)
     five: int = await cache.get_or_load("five", lambda: doubled(5))
     async with Stack.open(Settings(), outside=Outside(endpoint=Endpoint.embedded())) as stack:
-        print(stack.settings.fingerprint, stats.hit_ratio, four + five)
+        assert stack.settings.fingerprint, (stats.hit_ratio, four + five)
