@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from perfkit.errors import SettingsError
@@ -17,6 +18,7 @@ from perfkit.errors import SettingsError
 __all__ = ["read_tuning", "render"]
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_EXPRESSION = re.compile(r"\$\{(.*)\}")
 
 
 def read_tuning(path: Path) -> dict[str, object]:
@@ -143,5 +145,13 @@ def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
         if isinstance(value, Mapping):
             values |= _flat(value, f"{prefix}{key}.")
         else:
-            values[prefix + key] = value
+            values[prefix + key] = _number(value)
     return values
+
+
+def _number(value: object) -> object:
+    """Undo what python-hcl2 makes of a number with an exponent: the expression `${1e-07}`."""
+    if isinstance(value, str) and (expression := _EXPRESSION.fullmatch(value)):
+        with suppress(ValueError):
+            return float(expression[1])
+    return value

@@ -10,7 +10,8 @@ Time to live
 Expiry is lazy: an expired entry keeps its place in the order and is filled again there. So whether an object
 is *present* does not depend on the TTL, and each object's requests fall into stretches of presence. Within a
 stretch the entry is filled at the first request, then at the first request more than one TTL after that, and
-so on: jumps that one binary search finds for all objects at once.
+so on. From any request the next such jump is the same whatever the size; it is looked up once per TTL, and all
+stretches are followed side by side.
 
 Two tiers
 ---------
@@ -29,7 +30,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,7 @@ Mask = NDArray[np.bool_]
 _TICK_S = 1e-6
 """Times are compared in whole microseconds, so that no sum of floats decides what has expired."""
 
+_KEPT_TTLS = 16
 _BLOCK = 32
 _AGE_SAMPLE = 8
 """Ages are read off the requests of one object in eight."""
@@ -74,6 +76,7 @@ class CacheModel:
         self._new_object = np.ones(len(order), dtype=bool)
         self._new_object[1:] = objects[1:] != objects[:-1]
         self._objects = objects
+        self._first_expired = lru_cache(_KEPT_TTLS)(self._find_first_expired)
 
     def reads(self, cell: Cell) -> Mask:
         """Tell of each request, in the order they came, whether Redis was read for it."""
@@ -123,13 +126,10 @@ class CacheModel:
         ratios = np.empty((len(sizes), len(l1_ttls)))
         for row, size in enumerate(sizes):
             stretches = self._new_object | (self._distances > size) | asked
-            line, ends = self._laid_out(stretches)
+            begins = int(np.count_nonzero(stretches & counted))
             for column, ttl in enumerate(l1_ttls):
-                fills = int((stretches & counted).sum())
-                fills += sum(
-                    int(counted[later].sum()) for later in self._later_fills(line, ends, stretches, ttl)
-                )
-                ratios[row, column] = 1 - fills / n
+                later = sum(int(np.count_nonzero(counted[at])) for at in self._later_fills(stretches, ttl))
+                ratios[row, column] = 1 - (begins + later) / n
         return ratios
 
     def _asked(self, cell: Cell) -> Mask:
@@ -140,36 +140,32 @@ class CacheModel:
 
     def _jumps(self, stretches: Mask, ttl: float) -> Mask:
         """Mark each stretch's first request, then every first one more than a TTL after the last marked."""
-        line, ends = self._laid_out(stretches)
-        return self._jumps_along(line, ends, stretches, ttl)
-
-    def _laid_out(self, stretches: Mask) -> tuple[Ints, Ints]:
-        """Put all requests on one line, each stretch farther from the next than any TTL reaches.
-
-        One binary search over the line then serves every stretch at once. Also return each stretch's end.
-        """
-        line = (np.cumsum(stretches) - 1) * (2 * self._span) + self._ticks
-        return line, np.append(np.flatnonzero(stretches)[1:], len(stretches))
-
-    def _jumps_along(self, line: Ints, ends: Ints, stretches: Mask, ttl: float) -> Mask:
         marked = stretches.copy()
-        for fills in self._later_fills(line, ends, stretches, ttl):
+        for fills in self._later_fills(stretches, ttl):
             marked[fills] = True
         return marked
 
-    def _later_fills(self, line: Ints, ends: Ints, stretches: Mask, ttl: float) -> Iterator[Ints]:
+    def _later_fills(self, stretches: Mask, ttl: float) -> Iterator[Ints]:
         """Yield the second fill of every stretch that has one, then the third, and so on."""
         if not math.isfinite(ttl):
             return
-        reach = round(ttl / _TICK_S)
+        expired = self._first_expired(round(ttl / _TICK_S))
         current = np.flatnonzero(stretches)
-        while True:
-            again = self._ticks[ends - 1] - self._ticks[current] > reach
-            if not again.any():
-                return
-            ends = ends[again]
-            current = np.searchsorted(line, line[current[again]] + reach, side="right")
+        ends = np.append(current[1:], len(stretches))
+        while len(current):
+            following = expired[current]
+            within = following < ends
+            current, ends = following[within], ends[within]
             yield current
+
+    def _find_first_expired(self, reach: int) -> Ints:
+        """Each request's first later one of the same object that is more than `reach` ticks away.
+
+        All requests lie on one line, each object farther from the next than any TTL reaches, so that one
+        binary search serves every object at once. Where there is none, it is the next object's first.
+        """
+        line = (np.cumsum(self._new_object) - 1) * (2 * self._span) + self._ticks
+        return np.searchsorted(line, line + min(reach, self._span), side="right")
 
     def _age_p95(self, born: Mask, counted: Mask) -> float:
         """The 95th percentile of the time since the last mark, over one object in eight."""

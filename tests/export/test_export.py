@@ -157,7 +157,7 @@ def test_every_generated_terraform_file_is_formatted(tmp_path: Path) -> None:
     (tmp_path / "t.tfvars").write_text(text_of(choice(AWKWARD)))
     found = subprocess.run(
         ["terraform", "fmt", "-check", "-list=true", str(tmp_path)], capture_output=True, text=True
-    )  # noqa: S607
+    )
 
     assert found.stdout == ""
 
@@ -174,7 +174,8 @@ def test_terraform_and_pydantic_judge_alike_at_every_bound(tmp_path: Path) -> No
             for part in reversed(info.path.split(".")):
                 literal = f"{{ {part} = {literal} }}"
             runs.append(
-                f'run "case_{judged}" {{\n  command = plan\n  variables {{\n    tuning = {literal}\n  }}\n{expected}}}\n'
+                f'run "case_{judged}" {{\n  command = plan\n'
+                f"  variables {{\n    tuning = {literal}\n  }}\n{expected}}}\n"
             )
             judged += 1
     (tmp_path / "bounds.tftest.hcl").write_text("\n".join(runs))
@@ -182,10 +183,10 @@ def test_terraform_and_pydantic_judge_alike_at_every_bound(tmp_path: Path) -> No
     empty.touch()
     subprocess.run(
         ["terraform", f"-chdir={tmp_path}", "init", "-input=false"], capture_output=True, check=True
-    )  # noqa: S607
+    )
     found = subprocess.run(
         ["terraform", f"-chdir={tmp_path}", "test", "-no-color"], capture_output=True, text=True
-    )  # noqa: S607
+    )
 
     assert judged > 100
     assert f"{judged} passed, 0 failed" in found.stdout, found.stdout[-3000:] + found.stderr[-2000:]
