@@ -10,8 +10,8 @@ Time to live
 Expiry is lazy: an expired entry keeps its place in the order and is filled again there. So whether an object
 is *present* does not depend on the TTL, and each object's requests fall into stretches of presence. Within a
 stretch the entry is filled at the first request, then at the first request more than one TTL after that, and
-so on. From any request the next such jump is the same whatever the size; it is looked up once per TTL, and all
-stretches are followed side by side.
+so on. From any request the next such jump is the same whatever the size; it is looked up once per TTL,
+and all stretches are followed side by side.
 
 Two tiers
 ---------

@@ -8,6 +8,7 @@ against a real server; the leader once more in a fresh process.
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,19 +84,32 @@ class Plan:
     def best(self, results: Iterable[TrialResult], count: int) -> list[TrialResult]:
         """The best settings by the objective among those that keep every guardrail, the baseline aside.
 
-        When none keeps them all, the ones that come nearest are returned: better to measure a near miss and
-        say so than to measure nothing.
+        Of settings that come to the same, the one that changes least stands for all: what does nothing is
+        not worth measuring, and not worth changing. When none keeps every guardrail, the ones that come
+        nearest are returned: better to measure a near miss and say so than to measure nothing.
         """
         objective = find_metric(self.scenario.objective.metric)
         sign = 1.0 if objective.goal == "lower" else -1.0
         own = self.baseline.fingerprint
 
-        def rank(result: TrialResult) -> tuple[float, float, str]:
+        def worth(result: TrialResult) -> tuple[float, float]:
             value = result.metrics.get(objective.name, float("inf") * sign)
-            return (_excess(result.metrics, self.scenario.guardrails), sign * value, result.trial.fingerprint)
+            return (_excess(result.metrics, self.scenario.guardrails), sign * value)
 
-        candidates = (r for r in results if r.status == "ok" and r.trial.fingerprint != own)
-        return sorted(candidates, key=rank)[:count]
+        candidates = [r for r in results if r.status == "ok" and r.trial.fingerprint != own]
+        candidates.sort(key=lambda result: (worth(result), self._distance(result.trial)))
+        best: dict[tuple[float, float], TrialResult] = {}
+        for result in candidates:
+            best.setdefault(worth(result), result)
+        return list(best.values())[:count]
+
+    def _distance(self, trial: Trial) -> tuple[int, float, str]:
+        """How far a trial is from what runs today: knobs changed, then by what factors."""
+        factors = 0.0
+        for change in self.baseline.diff(self.settings(trial)):
+            if isinstance(change.old, (int, float)) and isinstance(change.new, (int, float)):
+                factors += abs(math.log((change.new or 1) / (change.old or 1)))
+        return len(trial.knobs), factors, trial.fingerprint
 
     def _trials(self, stage: Stage, combinations: Iterable[Mapping[str, Value]]) -> list[Trial]:
         trials: dict[str, Trial] = {}

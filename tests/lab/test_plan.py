@@ -41,6 +41,21 @@ def test_a_guardrail_comes_before_the_objective(plan: Plan) -> None:
     assert [row.trial for row in plan.best(rows, 2)] == [good, cheap]
 
 
+def test_of_settings_that_come_to_the_same_the_smallest_change_stands_for_all(plan: Plan) -> None:
+    knobs = [
+        {"cache.l1_max_entries": 4000, "cache.l1_ttl_seconds": 60.0},
+        {"cache.l1_ttl_seconds": 60.0, "cache.l1_policy": "sieve"},
+        {"cache.l1_ttl_seconds": 90.0},
+        {"cache.l1_ttl_seconds": 60.0},
+        {"cache.l1_ttl_seconds": 10.0},
+    ]
+    trials = [plan.modelled()[0].model_copy(update={"knobs": k, "fingerprint": str(k)}) for k in knobs]
+    rows = [answered(trial, redis_reads_per_request=0.2) for trial in trials[:4]]
+    rows.append(answered(trials[4], redis_reads_per_request=0.3))
+
+    assert [row.trial.knobs for row in plan.best(rows, 3)] == [knobs[3], knobs[4]]
+
+
 def test_a_metric_a_stage_cannot_tell_is_left_to_the_next(plan: Plan) -> None:
     _, one, two = plan.modelled()[:3]
     rows = [answered(one, redis_reads_per_request=0.3), answered(two, redis_reads_per_request=0.2)]
@@ -93,4 +108,4 @@ def test_a_confirmation_has_a_seed_of_its_own(plan: Plan) -> None:
 
 def test_a_workload_too_short_to_count_is_refused(plan: Plan) -> None:
     with pytest.raises(ScenarioError, match=r"measure.warmup or measure.requests"):
-        plan.check_length(7_500)
+        plan.check_length(5_000)
