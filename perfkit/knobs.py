@@ -25,7 +25,18 @@ from pydantic.fields import FieldInfo
 
 from perfkit.errors import SettingsError, did_you_mean
 
-__all__ = ["Field", "Knob", "KnobInfo", "Section", "find_knob", "flat", "iter_knobs", "parsed", "replaced"]
+__all__ = [
+    "Field",
+    "Knob",
+    "KnobInfo",
+    "Section",
+    "find_knob",
+    "flat",
+    "iter_knobs",
+    "parsed",
+    "replaced",
+    "value_words",
+]
 
 Scale = Literal["linear", "log"]
 Lands = Literal["env", "terraform"]
@@ -183,6 +194,17 @@ def parsed(info: KnobInfo, text: str, *, place: str) -> Value:
             allowed=info.allowed,
         )
     return value  # type: ignore[return-value]  # admits() has just checked the kind
+
+
+def value_words(value: Value) -> str:
+    """Return a knob's value as it is written for people and in Terraform: no trailing zeros, `true`, `false`.
+
+    >>> value_words(60.0), value_words(True), value_words("lru")
+    ('60', 'true', 'lru')
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def _info(path: str, field: FieldInfo, value: Value) -> KnobInfo:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from perfkit.errors import AdoptionRefused
-from perfkit.knobs import Value, flat
+from perfkit.knobs import Value, flat, value_words
 from perfkit.lab.choose import Choice, in_words
 from perfkit.settings import Settings
 from perfkit.tfvars import render
@@ -31,9 +31,8 @@ def tuned_tfvars(choice: Choice, *, baseline: Mapping[str, Value], run_id: str, 
             raise AdoptionRefused(
                 f"{path} looks like a secret, and tfvars are committed. Nothing was written.", reason="secret"
             )
-    effects = "; ".join(in_words(effect) for effect in choice.gains)
     notes = {
-        f"tuning.{path}": f"was {baseline[path]}" + (f"; {effects}" if effects else "")
+        f"tuning.{path}": f"was {value_words(baseline[path])}"
         for path in changed
         if choice.settings[path] != baseline[path]
     }
@@ -42,6 +41,7 @@ def tuned_tfvars(choice: Choice, *, baseline: Mapping[str, Value], run_id: str, 
             f"Written by perfkit from run {run_id}, scenario {scenario_name}.",
             f"settings {choice.fingerprint}",
             *([f"NOT CONFIRMED: {choice.refused_because}."] if choice.refused_because else []),
+            *(in_words(effect) for effect in (*choice.gains, *choice.costs)),
             "A knob that is not here keeps its default; docs/settings.md lists them all.",
         ]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from perfkit.knobs import Value, flat, replaced
+from perfkit.knobs import Value, flat, replaced, value_words
 from perfkit.lab.compare import Arm, Comparison, Effect
 from perfkit.lab.metrics import find_metric
 from perfkit.lab.results import BASELINE, Record
@@ -148,7 +148,7 @@ def _why_not(
 
 
 def _setting_words(arm: Arm) -> str:
-    return ", ".join(f"{path} = {value}" for path, value in arm.knobs.items())
+    return ", ".join(f"{path} = {value_words(value)}" for path, value in arm.knobs.items())
 
 
 def _refusal(comparison: Comparison, scenario: Scenario, chosen: Arm) -> str:

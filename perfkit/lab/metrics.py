@@ -72,7 +72,7 @@ METRICS = _table(
         "95 of 100 answers left the origin at most this long ago.",
     ),
     Metric(
-        "l1_age_p95_seconds", "time unseen by Redis, p95", "s", "lower", "ratio", 1,
+        "l1_age_p95_seconds", "age in memory, p95", "s", "lower", "ratio", 1,
         "95 of 100 answers were last read from Redis at most this long ago: how long a change made by "
         "another instance may stay unseen.",
     ),

@@ -17,7 +17,7 @@ from perfkit.lab.environment import comparable, fingerprint
 from perfkit.lab.folder import Appender, RunFolder
 from perfkit.lab.plan import Plan
 from perfkit.lab.progress import Progress
-from perfkit.lab.results import AGAIN, Stage, Trial, TrialResult
+from perfkit.lab.results import AGAIN, BASELINE, Stage, Trial, TrialResult
 from perfkit.lab.rigs.cache import MODELLED_KNOBS, modelled, modelled_hits
 from perfkit.lab.rounds import Setup, play_rounds
 from perfkit.lab.scenario import Measure, Scenario
@@ -198,7 +198,7 @@ def _fits(plan: Plan, workload: Workload, results: Iterable[TrialResult]) -> lis
         return []
     rows = [r for r in results if r.trial.stage == "measured" and r.status == "ok" and r.trial.arm != AGAIN]
     fits = []
-    for arm in dict.fromkeys(row.trial.arm for row in rows):
+    for arm in sorted({row.trial.arm for row in rows}, key=lambda arm: (arm != BASELINE, len(arm), arm)):
         own = [row for row in rows if row.trial.arm == arm]
         stop = stage.warmup + stage.requests // stage.rounds * stage.rounds
         hits = modelled_hits(plan.settings(own[0].trial), workload, start=stage.warmup, stop=stop)

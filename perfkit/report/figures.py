@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from perfkit.knobs import Value
+from perfkit.knobs import Value, value_words
 from perfkit.lab.compare import Effect
 from perfkit.lab.histogram import merged, quantile_ms
 from perfkit.lab.metrics import Metric
@@ -28,7 +28,6 @@ from perfkit.report.words import (
     metric_of,
     number_words,
     rounds_finding,
-    value_words,
 )
 
 if TYPE_CHECKING:

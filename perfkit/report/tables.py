@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from perfkit.knobs import Value, find_knob, flat, replaced
+from perfkit.knobs import Value, find_knob, flat, replaced, value_words
 from perfkit.lab.compare import Comparison, Effect
 from perfkit.lab.metrics import METRICS
 from perfkit.lab.results import AGAIN, BASELINE, How, Stage, TrialResult
@@ -21,7 +21,6 @@ from perfkit.report.words import (
     level_words,
     metric_of,
     number_words,
-    value_words,
     verdict_words,
 )
 from perfkit.settings import Settings

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from perfkit.knobs import Value
 from perfkit.lab.choose import Choice, GuardrailCheck
 from perfkit.lab.compare import Comparison, Effect, Verdict
 from perfkit.lab.metrics import METRICS, Metric
@@ -31,7 +30,6 @@ __all__ = [
     "number_words",
     "rounds_finding",
     "undecided_words",
-    "value_words",
     "verdict_words",
 ]
 
@@ -93,17 +91,6 @@ def level_words(name: str, value: float | None) -> str:
     metric = metric_of(name)
     text = number_words(value, metric.decimals)
     return f"{text}{_NARROW}{metric.unit}" if metric.unit and value is not None else text
-
-
-def value_words(value: Value) -> str:
-    """Return a knob's value as it is written in Terraform: no trailing zeros, true and false in lower case.
-
-    >>> value_words(60.0), value_words(True), value_words("lru")
-    ('60', 'true', 'lru')
-    """
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def change_words(name: str, change: float | None) -> str:
