@@ -6,8 +6,9 @@ Every name is loaded when it is first asked for, so a service never pays for the
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from perfkit.lazy import opening
 
 if TYPE_CHECKING:
     from perfkit.export.adopt import adopt
@@ -21,22 +22,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Outside", "Scenario", "Settings", "Stack", "adopt", "choose", "compare", "run"]
 
-_HOMES = {
-    "adopt": "perfkit.export.adopt",
-    "choose": "perfkit.lab.choose",
-    "compare": "perfkit.lab.compare",
-    "Outside": "perfkit.stack",
-    "run": "perfkit.lab.sweep",
-    "Scenario": "perfkit.lab.scenario",
-    "Settings": "perfkit.settings",
-    "Stack": "perfkit.stack",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'perfkit' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = opening(
+    __name__,
+    {
+        "adopt": "perfkit.export.adopt",
+        "choose": "perfkit.lab.choose",
+        "compare": "perfkit.lab.compare",
+        "Outside": "perfkit.stack",
+        "run": "perfkit.lab.sweep",
+        "Scenario": "perfkit.lab.scenario",
+        "Settings": "perfkit.settings",
+        "Stack": "perfkit.stack",
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -232,7 +232,7 @@ def main() -> None:
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 def _told(trouble: BaseException, message: str, *, code: int) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from perfkit.lazy import opening
 
 if TYPE_CHECKING:
     from perfkit.cache.decorator import CachedFunction, cached, get_tiered_cache
@@ -24,21 +25,17 @@ __all__ = [
     "get_tiered_cache",
 ]
 
-_HOMES = {
-    "CacheResult": "tiered",
-    "CacheSettings": "settings",
-    "CacheStats": "tiered",
-    "CachedFunction": "decorator",
-    "MemoryTier": "memory",
-    "RemoteTier": "remote",
-    "TieredCache": "tiered",
-    "cached": "decorator",
-    "get_tiered_cache": "decorator",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Load a part when it is first asked for: reading settings must not load a Redis client."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'perfkit.cache' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"perfkit.cache.{_HOMES[name]}"), name)
+__getattr__ = opening(
+    __name__,
+    {
+        "CacheResult": "perfkit.cache.tiered",
+        "CacheSettings": "perfkit.cache.settings",
+        "CacheStats": "perfkit.cache.tiered",
+        "CachedFunction": "perfkit.cache.decorator",
+        "MemoryTier": "perfkit.cache.memory",
+        "RemoteTier": "perfkit.cache.remote",
+        "TieredCache": "perfkit.cache.tiered",
+        "cached": "perfkit.cache.decorator",
+        "get_tiered_cache": "perfkit.cache.decorator",
+    },
+)

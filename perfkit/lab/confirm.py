@@ -7,7 +7,6 @@ run's trials like any stage, and stops when the process that started it is gone.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from perfkit.lab.plan import Plan
 from perfkit.lab.results import TrialResult
 from perfkit.lab.rigs.cache import MODELLED_KNOBS
 from perfkit.lab.rounds import Setup, play_rounds
+from perfkit.lab.virtual import run_real
 from perfkit.lab.workload import Workload, load_workload
 from perfkit.pools.server import open_endpoint
 
@@ -83,7 +83,7 @@ def main() -> None:
             rate_per_s=measure.rate_per_s,
         )
         done = {r.trial.key for r in results if r.status != "failed"}
-        asyncio.run(play_rounds(setup, plan.confirmed(arm, knobs), done=done, record=record))
+        run_real(play_rounds(setup, plan.confirmed(arm, knobs), done=done, record=record))
 
 
 def _unseen(workload: Workload, warmup: int, measured: int, wanted: int) -> int:

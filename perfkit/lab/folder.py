@@ -211,10 +211,10 @@ def list_runs(out: Path) -> list[RunFolder]:
 
 
 def find_run(name: str, out: Path) -> RunFolder:
-    """Return the run that a path, a folder name below `out`, or the word `latest` means.
+    """Return the run that a path, a name below `out` or its beginning, or the word `latest` means.
 
     Raises:
-        RunError: there is no such run; the message names the nearest.
+        RunError: there is no such run, or several begin so; the message names the nearest.
     """
     runs = list_runs(out)
     if name == "latest" and runs:
@@ -222,6 +222,12 @@ def find_run(name: str, out: Path) -> RunFolder:
     for path in (Path(name), out / name):
         if (path / "scenario.yaml").is_file():
             return RunFolder(path)
+    begun_so = [run for run in runs if name and run.run_id.startswith(name)]
+    if len(begun_so) == 1:
+        return begun_so[0]
+    if begun_so:
+        listed = ", ".join(run.run_id for run in begun_so[:5])
+        raise RunError(f"{len(begun_so)} runs begin with {name!r}: {listed}.", folder=out)
     hint = did_you_mean(name, [run.run_id for run in runs])
     raise RunError(
         f"There is no run {name!r} in {out}.{hint} `perfkit list` shows them all.", folder=out / name

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import signal
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from types import FrameType
+from typing import Any, Generic, TypeVar
 
 from perfkit.errors import MeasurementError
 
@@ -70,38 +72,91 @@ def run_virtual(main: Coroutine[Any, Any, T]) -> T:
 
     Raises:
         MeasurementError: it waits for something that can never happen.
+        KeyboardInterrupt: Ctrl-C came, even if the coroutine then ended as if it had not.
     """
-    return _wherever(main, VirtualTimeLoop)
+    return _wherever(_Stoppable(main, VirtualTimeLoop))
 
 
 def run_real(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end on the wall clock, in a thread of its own if a loop runs here already."""
-    return _wherever(main, None)
+    """Run a coroutine to its end on the wall clock, in a thread of its own if a loop runs here already.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came, even if the coroutine then ended as if it had not.
+    """
+    return _wherever(_Stoppable(main, asyncio.new_event_loop))
 
 
-def _wherever(main: Coroutine[Any, Any, T], loop: Callable[[], asyncio.AbstractEventLoop] | None) -> T:
+class _Stoppable(Generic[T]):
+    """A coroutine on a loop of its own, which can be told from outside to stop.
+
+    `asyncio.run` turns Ctrl-C into a cancellation and forgets it when the coroutine ends all the same, as one
+    does whose last step was under way. A sweep would then go on as if nobody had asked it to stop.
+    """
+
+    def __init__(self, main: Coroutine[Any, Any, T], loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        self._main = main
+        self._loop = loop
+        self._task: asyncio.Task[Any] | None = None
+        self._told = False
+
+    def run(self) -> T:
+        """Run to the end; where signals can be had, Ctrl-C tells it to stop."""
+        mine = threading.current_thread() is threading.main_thread()
+        before = signal.signal(signal.SIGINT, self._on_signal) if mine else None
+        try:
+            with asyncio.Runner(loop_factory=self._loop) as runner:
+                outcome = runner.run(self._started())
+        except BaseException:
+            if self._told:
+                raise KeyboardInterrupt from None
+            raise
+        finally:
+            if mine:
+                signal.signal(signal.SIGINT, before)
+        if self._told:
+            raise KeyboardInterrupt
+        return outcome
+
+    def stop(self) -> None:
+        """Cancel what runs; the second time, give up on its own way of ending."""
+        if self._told:
+            raise KeyboardInterrupt
+        self._told = True
+        if self._task is not None:
+            self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+
+    async def _started(self) -> T:
+        self._task = asyncio.current_task()
+        if self._told:
+            raise asyncio.CancelledError
+        return await self._main
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.stop()
+
+
+def _wherever(work: _Stoppable[T]) -> T:
     """A notebook's cells run inside a loop, where no second one may start; a thread has room for one."""
-
-    def run() -> T:
-        with asyncio.Runner(loop_factory=loop) as runner:
-            return runner.run(main)
-
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return run()
+        return work.run()
     outcome: list[T] = []
     failure: list[BaseException] = []
 
     def elsewhere() -> None:
         try:
-            outcome.append(run())
+            outcome.append(work.run())
         except BaseException as error:
             failure.append(error)
 
     thread = threading.Thread(target=elsewhere, name="perfkit-loop")
     thread.start()
-    thread.join()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        work.stop()
+        thread.join()
     if failure:
         raise failure[0]
     return outcome[0]

@@ -1,9 +1,16 @@
 """Redis, shared out by workload: one bounded, fair pool for each kind of use."""
 
-from perfkit.pools.client import OptimizedRedis
-from perfkit.pools.endpoint import Endpoint
-from perfkit.pools.pools import PoolType, RedisPools, get_optimized_redis_client
-from perfkit.pools.settings import PoolSettings, PoolsSettings
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perfkit.lazy import opening
+
+if TYPE_CHECKING:
+    from perfkit.pools.client import OptimizedRedis
+    from perfkit.pools.endpoint import Endpoint
+    from perfkit.pools.pools import PoolType, RedisPools, get_optimized_redis_client
+    from perfkit.pools.settings import PoolSettings, PoolsSettings
 
 __all__ = [
     "Endpoint",
@@ -14,3 +21,16 @@ __all__ = [
     "RedisPools",
     "get_optimized_redis_client",
 ]
+
+__getattr__ = opening(
+    __name__,
+    {
+        "Endpoint": "perfkit.pools.endpoint",
+        "OptimizedRedis": "perfkit.pools.client",
+        "PoolSettings": "perfkit.pools.settings",
+        "PoolType": "perfkit.pools.pools",
+        "PoolsSettings": "perfkit.pools.settings",
+        "RedisPools": "perfkit.pools.pools",
+        "get_optimized_redis_client": "perfkit.pools.pools",
+    },
+)

@@ -1,0 +1,29 @@
+"""What several rooms' tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from perfkit.lab.scenario import Scenario
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Scenario:
+    """The quickstart's question made so small that all four stages take about a second."""
+    question = Scenario.load(ROOT / "scenarios" / "quickstart.yaml")
+    document = question.model_dump(mode="json") | {
+        "name": "tiny",
+        "axes": {"cache.l1_max_entries": [50, 300], "cache.l1_ttl_seconds": [5, 60]},
+        "baseline": {"cache.l1_max_entries": 50, "cache.l1_ttl_seconds": 5, "cache.l2_ttl_seconds": 300},
+        "world": {"redis_ms": 0.6, "origin_ms": 2},
+        "guardrails": [],
+        "simulate": {"requests": 200, "warmup": 400, "promote": 1},
+        "measure": {"requests": 320, "warmup": 400, "rounds": 8, "rate_per_s": 500, "finalists": 1},
+        "confirm": {"rounds": 8},
+    }
+    document["workload"] |= {"requests": 1_400, "objects": 400}
+    return Scenario.model_validate(document)
