@@ -36,7 +36,7 @@ async def main(endpoint: Endpoint, backend: str) -> None:
     theirs = Redis(connection_pool=blocking)
     await ours.batch_set(dict.fromkeys(KEYS, b"x" * 100))
 
-    print(f"{backend}; {ROUNDS} interleaved rounds, medians")  # noqa: T201  # the table is the product
+    print(f"{backend}; {ROUNDS} interleaved rounds, medians")
     await show(
         f"processor µs a key, {len(KEYS)} keys",
         {"batch_get": lambda: batched(ours), "loop of get": lambda: looped(ours)},
@@ -57,10 +57,10 @@ async def show(title: str, arms: dict[str, Arm]) -> None:
     """Print the medians of one question's arms, and what the second is of the first, round by round."""
     rounds = [[await arm() for arm in arms.values()] for _ in range(ROUNDS)]
     ratio = statistics.median(second / first for first, second in rounds)
-    print(f"\n{title}")  # noqa: T201  # the table is the product
+    print(f"\n{title}")
     for name, values in zip(arms, zip(*rounds, strict=True), strict=True):
-        print(f"  {name:<24}{statistics.median(values):>10.3f}")  # noqa: T201  # the table is the product
-    print(f"  {'second / first':<24}{ratio:>10.3f}")  # noqa: T201  # the table is the product
+        print(f"  {name:<24}{statistics.median(values):>10.3f}")
+    print(f"  {'second / first':<24}{ratio:>10.3f}")
 
 
 async def batched(client: OptimizedRedis) -> float:

@@ -71,7 +71,7 @@ def make_policy(name: str, max_entries: int) -> EvictionPolicy:
         case "sieve":
             return Sieve()
         case "s3fifo":
-            return S3Fifo()
+            return S3Fifo(max_entries)
     known = ("lru", "s3fifo", "sieve")
     raise SettingsError(
         f"There is no eviction policy {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}.",

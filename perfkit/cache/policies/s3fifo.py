@@ -11,6 +11,9 @@ round, with its count (at most three) lowered by one [1].
     new ──> small ──used twice──> main ──> round again while used
               └──────────────────> ghost ──asked again──> main
 
+Until something first had to leave, what the small queue has no room for enters main directly, as in
+libCacheSim: a tier that has just started would otherwise try all its keys at once and forget most of them.
+
 Expiry
 ------
 The paper knows no TTL. If expired keys merely lie in the queues until their turn, S3-FIFO falls behind LRU
@@ -42,16 +45,16 @@ _MOST_USES = 3
 class S3Fifo:
     """Gives new keys a short trial before they may displace proven ones.
 
-    >>> policy = S3Fifo()
+    >>> policy = S3Fifo(max_entries=30)
     >>> for key in "abc": policy.admit(key)
     >>> policy.touch("a"); policy.touch("a")
     >>> policy.evict(), policy.evict(), policy.evict()
-    ('b', 'a', 'c')
+    ('b', 'c', 'a')
     """
 
     reclaims_expired: ClassVar[bool] = True
 
-    def __init__(self) -> None:
+    def __init__(self, max_entries: int) -> None:
         # Ordered dictionaries rather than deques: a deleted key leaves its queue at once, so no tombstones
         # gather when keys are set and deleted without end.
         self._small: OrderedDict[str, None] = OrderedDict()
@@ -59,6 +62,9 @@ class S3Fifo:
         self._ghost: OrderedDict[str, None] = OrderedDict()
         self._uses: dict[str, int] = {}
         self._most_resident = 0
+        self._first_trials = _share(max_entries)
+        """How many keys may be on trial before anything had to leave; then the share of the residents."""
+        self._ever_full = False
 
     def __len__(self) -> int:
         """Return how many keys are resident."""
@@ -68,6 +74,8 @@ class S3Fifo:
         """Put a new key in the small queue, or in main if it left only lately."""
         if key in self._ghost:
             del self._ghost[key]
+            self._main[key] = None
+        elif not self._ever_full and len(self._small) >= self._first_trials:
             self._main[key] = None
         else:
             self._small[key] = None
@@ -81,8 +89,9 @@ class S3Fifo:
             self._uses[key] = uses + 1
 
     def evict(self) -> str:
-        """Choose from the small queue while it is over its share, else from main."""
-        if len(self._small) > max(1, int(len(self._uses) * _SMALL_SHARE)) or not self._main:
+        """Choose from the small queue while it has its share, else from main."""
+        self._ever_full = True
+        if len(self._small) >= _share(len(self._uses)) or not self._main:
             victim = self._evict_from_small()
             if victim is not None:
                 return victim
@@ -119,3 +128,7 @@ class S3Fifo:
         self._ghost[key] = None
         if len(self._ghost) > int(self._most_resident * _GHOST_SHARE):
             self._ghost.popitem(last=False)
+
+
+def _share(keys: int) -> int:
+    return max(1, int(keys * _SMALL_SHARE))
