@@ -2,7 +2,7 @@
 
 Location: the Hodges–Lehmann estimate of per-round differences, the median of their Walsh averages, with the
 interval that inverts Wilcoxon's signed-rank test exactly. It needs no normality and shrugs off the odd round
-a neighbour ruined; on interleaved rounds its 95 % interval covers in 93 to 96 % of simulations
+a neighbour ruined; on interleaved rounds its 95 % interval covers in 95 to 97 % of simulations
 (docs/measuring.md).
 
 Tails: a quantile of pooled response times, by a bootstrap that resamples whole rounds, the same rounds for
