@@ -257,10 +257,11 @@ def _overridden(
 
 
 def _print_effects(effects: list[Effect]) -> None:
-    from perfkit.report.words import effect_words
+    from perfkit.report.words import effect_words, verdict_words
 
     for effect in effects:
-        click.echo(f"  {effect.arm:<4} {effect.metric:<26} {effect.verdict:<12} {effect_words(effect)}")
+        judged = f"{verdict_words(effect):<14} {effect_words(effect)}"
+        click.echo(f"  {effect.arm:<4} {effect.metric:<26} {judged}")
 
 
 def _print_files(folder: RunFolder) -> None:

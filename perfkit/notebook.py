@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Literal
 
 from perfkit.errors import ScenarioError, did_you_mean
 from perfkit.handover import export_text, hand_over, view_of
+from perfkit.knobs import flat, replaced, value_words
 from perfkit.lab import sweep
 from perfkit.lab.environment import fingerprint
+from perfkit.lab.metrics import find_metric
 from perfkit.lab.results import Stage
-from perfkit.lab.scenario import Scenario
+from perfkit.lab.scenario import Scenario, axis_values
 from perfkit.lab.workload import Workload, load_workload
+from perfkit.report import words
 from perfkit.report.figures import ABSENT, FIGURES
+from perfkit.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,15 +60,38 @@ class FinishedRun:
         return Shown(self.run.choice.why, f"<p><strong>{html.escape(self.run.choice.why)}</strong></p>")
 
     def table(self, stage: Stage) -> pd.DataFrame:
-        """One row a trial of that stage, with `knob.` and `metric.` columns, in the order they ended."""
+        """One row a trial of that stage, in the order they ended: the swept knobs, then the metrics."""
         import pandas as pd
 
+        scenario = self.run.scenario
+        today = flat(replaced(Settings(), scenario.baseline))
         rows = [
             {"arm": row.trial.arm, "round": row.trial.round, "status": row.status}
-            | {f"knob.{path}": value for path, value in row.trial.knobs.items()}
+            | {f"knob.{path}": row.trial.knobs.get(path, today[path]) for path in scenario.axes}
             | {f"metric.{name}": value for name, value in row.metrics.items()}
             for row in self.run.folder.results()
             if row.trial.stage == stage
+        ]
+        return pd.DataFrame(rows)
+
+    def effects(self) -> pd.DataFrame:
+        """Each metric of each finalist against what runs today, in words; the best finalist first."""
+        import pandas as pd
+
+        comparison = self.run.comparison
+        rows = [
+            {
+                "arm": effect.arm,
+                "metric": find_metric(effect.metric).title,
+                "today": words.level_words(effect.metric, effect.baseline),
+                "then": words.level_words(effect.metric, effect.candidate),
+                "change": words.effect_words(effect),
+                "verdict": words.verdict_words(effect),
+                "how": effect.how,
+            }
+            for arm in comparison.arms
+            for effect in comparison.effects
+            if effect.arm == arm.name
         ]
         return pd.DataFrame(rows)
 
@@ -112,6 +139,28 @@ class Laboratory:
             "origin": work.origin,
         }
         return pd.DataFrame([row], index=[work.name])
+
+    def describe_question(self) -> pd.DataFrame:
+        """One row a knob that is swept: what runs today and what is tried."""
+        import pandas as pd
+
+        today = flat(replaced(Settings(), self.scenario.baseline))
+        rows = []
+        for path, axis in self.scenario.axes.items():
+            tried = ", ".join(value_words(value) for value in axis_values(path, axis))
+            rows.append({"knob": path, "today": value_words(today[path]), "tried": tried})
+        return pd.DataFrame(rows).set_index("knob").rename_axis(None)
+
+    def describe_guardrails(self) -> pd.DataFrame:
+        """One row a limit that a choice may not break."""
+        import pandas as pd
+
+        rows = [
+            {"metric": find_metric(rail.metric).title, "at least": rail.at_least, "at most": rail.at_most}
+            for rail in self.scenario.guardrails
+        ]
+        table = pd.DataFrame(rows, columns=["metric", "at least", "at most"])
+        return table.set_index("metric").rename_axis(None)
 
     def run(self) -> FinishedRun:
         """Sweep, compare, choose, and write report and tfvars."""
