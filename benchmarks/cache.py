@@ -25,7 +25,8 @@ from perfkit.cache.settings import CacheSettings
 from perfkit.lab.model import CacheModel
 from perfkit.lab.replay import replay
 from perfkit.lab.scenario import GeneratedWorkload, TraceWorkload
-from perfkit.lab.workload import Workload, load_workload
+from perfkit.lab.sources import load_workload
+from perfkit.lab.workload import Workload
 
 T = TypeVar("T")
 

@@ -19,7 +19,8 @@ from perfkit.lab.environment import fingerprint
 from perfkit.lab.metrics import find_metric
 from perfkit.lab.results import Stage
 from perfkit.lab.scenario import Scenario, axis_values
-from perfkit.lab.workload import Workload, load_workload
+from perfkit.lab.sources import load_workload
+from perfkit.lab.workload import Workload
 from perfkit.report import words
 from perfkit.report.figures import ABSENT, FIGURES
 from perfkit.settings import Settings

@@ -19,8 +19,9 @@ from perfkit.lab.plan import Plan
 from perfkit.lab.results import TrialResult
 from perfkit.lab.rigs.cache import MODELLED_KNOBS
 from perfkit.lab.rounds import Setup, play_rounds
+from perfkit.lab.sources import load_workload
 from perfkit.lab.virtual import run_real
-from perfkit.lab.workload import Workload, load_workload
+from perfkit.lab.workload import Workload
 from perfkit.pools.server import open_endpoint
 
 __all__ = ["confirm_in_fresh_process"]

@@ -21,8 +21,9 @@ from perfkit.lab.results import AGAIN, BASELINE, Stage, Trial, TrialResult
 from perfkit.lab.rigs.cache import MODELLED_KNOBS, modelled, modelled_hits
 from perfkit.lab.rounds import Setup, play_rounds
 from perfkit.lab.scenario import Measure, Scenario
+from perfkit.lab.sources import load_workload
 from perfkit.lab.virtual import run_real, run_virtual
-from perfkit.lab.workload import Workload, load_workload
+from perfkit.lab.workload import Workload
 from perfkit.lab.world import simulated_endpoint
 from perfkit.pools.server import open_endpoint
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perfkit.lab.scenario import GeneratedWorkload, TraceWorkload
-
-__all__ = ["Workload", "load_workload"]
+__all__ = ["Workload"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,18 +60,3 @@ class Workload:
         """Return the first requests, their objects numbered anew."""
         objects = np.unique(self.objects[:requests], return_inverse=True)[1].astype(np.int64)
         return Workload(self.name, self.origin, self.times_s[:requests], objects, self.sizes[:requests])
-
-
-def load_workload(spec: GeneratedWorkload | TraceWorkload, *, seed: int, folder: Path) -> Workload:
-    """Make or read the workload a scenario asks for; a relative path is looked up in `folder`.
-
-    Raises:
-        WorkloadError: a trace cannot be read.
-    """
-    if isinstance(spec, GeneratedWorkload):
-        from perfkit.lab.generate import generate
-
-        return generate(spec, seed)
-    from perfkit.lab.traces import read_trace
-
-    return read_trace(folder / spec.path, format=spec.format, rate_per_s=spec.rate_per_s)

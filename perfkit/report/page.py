@@ -6,42 +6,23 @@ how to do it again. A number never stands without the way it was obtained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
-from perfkit.lab.choose import Choice
-from perfkit.lab.compare import Comparison, Effect
+from perfkit.lab.compare import Effect
 from perfkit.lab.folder import write_whole
-from perfkit.lab.results import Stage, TrialResult
-from perfkit.lab.scenario import Scenario
+from perfkit.lab.results import Stage
 from perfkit.lab.yaml12 import dumped
 from perfkit.report import tables, words
 from perfkit.report.figures import ABSENT, FIGURES
 from perfkit.report.theme import DARK, LIGHT, css_variables
+from perfkit.report.view import RunView
 
-__all__ = ["RunView", "render", "write"]
+__all__ = ["render", "write"]
 
 _STAGES: tuple[Stage, ...] = ("modelled", "simulated", "measured", "confirmed")
-
-
-@dataclass(frozen=True)
-class RunView:
-    """All that a page shows of a run, as it stands in the run's folder."""
-
-    run_id: str
-    scenario: Scenario
-    comparison: Comparison
-    choice: Choice
-    results: tuple[TrialResult, ...]
-    environment: Mapping[str, Any]
-    tfvars: str
-    command: str
-    """What reproduces the run."""
 
 
 def render(view: RunView) -> str:

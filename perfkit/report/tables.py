@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perfkit.knobs import Value, find_knob, flat, replaced, value_words
 from perfkit.lab.compare import Comparison, Effect
 from perfkit.lab.metrics import METRICS
 from perfkit.lab.results import AGAIN, BASELINE, How, Stage, TrialResult
 from perfkit.lab.scenario import Scenario
+from perfkit.report.view import RunView
 from perfkit.report.words import (
     change_words,
     counted,
@@ -24,9 +25,6 @@ from perfkit.report.words import (
     verdict_words,
 )
 from perfkit.settings import Settings
-
-if TYPE_CHECKING:
-    from perfkit.report.page import RunView
 
 __all__ = [
     "SHOWN_TRIALS",
