@@ -13,11 +13,12 @@ import dataclasses
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, Flag
 from pathlib import PurePath
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
@@ -78,9 +79,15 @@ def canonical(value: object) -> str:
     ('i1:1', 's1:1', 'b1:1', 'n0:')
 
     Raises:
-        TypeError: the value, or one inside it, is of a type without a canonical form.
+        TypeError: the value, or one inside it, is of a type without a canonical form, or contains itself.
     """
-    tag, body = _tag_and_body(value)
+    try:
+        tag, body = _tag_and_body(value)
+    except RecursionError:
+        raise TypeError(
+            "An argument that contains itself, or is nested hundreds deep, cannot be part of a cache key. "
+            "Pass what tells it apart instead."
+        ) from None
     return f"{tag}{len(body)}:{body}"
 
 
@@ -104,8 +111,10 @@ def _tag_and_body(value: object) -> tuple[str, str]:
             return "t", "".join(map(canonical, value))
         case dict() if type(value) is dict:
             return "d", _pairs(value)
-        case set() | frozenset() if type(value) in (set, frozenset):
+        case set() if type(value) is set:
             return "S", "".join(sorted(map(canonical, value)))
+        case frozenset() if type(value) is frozenset:
+            return "F", "".join(sorted(map(canonical, value)))
     return _tag_and_body_of_object(value)
 
 
@@ -113,28 +122,47 @@ def _tag_and_body_of_object(value: object) -> tuple[str, str]:
     """Write an instance of a class by the class's name and what makes the instance equal to another."""
     content: object
     match value:
+        case Flag():
+            content = value.value  # a combination may have no name
         case Enum():
             content = value.name
-        case datetime():
-            content = (value.isoformat(), value.fold)
-        case date() | time():
+        case datetime() | time():
+            content = (value.replace(tzinfo=None).isoformat(), value.fold, _zone(value.tzinfo))
+        case date():
             content = value.isoformat()
         case timedelta():
             content = (value.days, value.seconds, value.microseconds)
         case UUID() | Decimal() | PurePath():
             content = str(value)
         case BaseModel():
-            content = dict(value)
+            fields = {name: value.__dict__[name] for name in type(value).model_fields}
+            content = (fields, value.__pydantic_extra__, value.__pydantic_private__)
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             content = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         case _:
-            raise TypeError(
-                f"An argument of type {type(value).__qualname__} cannot be part of a cache key, because "
-                "nothing says when two of them are equal. Pass a number, text, container, dataclass or "
-                "pydantic model, or cache a function that does not take it."
-            )
+            raise _no_form(value)
     kind = type(value)
     return "o", canonical(f"{kind.__module__}.{kind.__qualname__}") + canonical(content)
+
+
+def _zone(zone: tzinfo | None) -> str | None:
+    """Name a time zone; its offset of the moment would not tell London from UTC in winter."""
+    match zone:
+        case None:
+            return None
+        case timezone():
+            return str(zone)
+        case ZoneInfo() if zone.key:
+            return f"zone {zone.key}"
+    raise _no_form(zone)
+
+
+def _no_form(value: object) -> TypeError:
+    return TypeError(
+        f"An argument of type {type(value).__qualname__} cannot be part of a cache key, because "
+        "nothing says when two of them are equal. Pass a number, text, container, dataclass or "
+        "pydantic model, or cache a function that does not take it."
+    )
 
 
 def _pairs(mapping: Mapping[object, object]) -> str:

@@ -8,6 +8,7 @@ are mistakes of configuration that would otherwise look like an empty cache for 
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol, TypeAlias
@@ -22,6 +23,7 @@ from perfkit.events import Probe, RemoteFailed, log_probe
 
 __all__ = ["RemoteClient", "RemoteTier"]
 
+_LONGEST_S = 30 * 86_400.0
 _AWAY = (RedisError, OSError, TimeoutError, Unavailable)
 
 
@@ -82,6 +84,7 @@ class RemoteTier:
         self._epoch = epoch
         self._compress_min_bytes = compress_min_bytes
         self._probe = probe
+        self._opening = asyncio.Lock()
         self.failures = 0
 
     async def get(self, key: str) -> Entry | None:
@@ -107,16 +110,22 @@ class RemoteTier:
     async def set(self, key: str, value: object, *, ttl_seconds: float, born_epoch_s: float) -> bool:
         """Store a value that is fresh until `born_epoch_s + ttl_seconds`; return whether it was stored.
 
-        A value that would not come back as it is (see `perfkit.cache.codec`) is not stored.
+        A value that would not come back as it is (see `perfkit.cache.codec`) is not stored, and what stood
+        under its key is removed: it is no longer true. No entry lives longer than thirty days.
         """
+        ttl = min(ttl_seconds, _LONGEST_S)
         try:
             kind, compression, payload = encode(value, compress_min_bytes=self._compress_min_bytes)
-            packed = pack(Envelope(kind, compression, born_epoch_s, born_epoch_s + ttl_seconds, payload))
+            packed = pack(Envelope(kind, compression, born_epoch_s, born_epoch_s + ttl, payload))
             client = await self._open()
-            await client.set(self._name(key), packed, px=max(1, math.ceil(ttl_seconds * 1_000)))
+            await client.set(self._name(key), packed, px=max(1, math.ceil(ttl * 1_000)))
         except RealServerRequired:
             raise
-        except (*_AWAY, NotEncodable) as error:
+        except NotEncodable as error:
+            self._failed("set", error)
+            await self.delete(key)
+            return False
+        except (*_AWAY, ValueError) as error:  # a time to live that is no number has no milliseconds
             self._failed("set", error)
             return False
         return True
@@ -133,7 +142,9 @@ class RemoteTier:
 
     async def _open(self) -> RemoteClient:
         if callable(self._client):
-            self._client = await self._client()
+            async with self._opening:
+                if callable(self._client):
+                    self._client = await self._client()
         return self._client
 
     def _name(self, key: str) -> bytes:

@@ -107,8 +107,16 @@ class SingleFlight(Generic[K, T]):
         flight = Flight()
         task = asyncio.get_running_loop().create_task(self._fly(key, flight, work))
         self._tasks.add(task)  # the loop itself holds tasks only weakly
-        task.add_done_callback(self._tasks.discard)
-        self._flights[key] = flight, task
+
+        def ended(task: asyncio.Task[T]) -> None:
+            self._tasks.discard(task)
+            self._remove(key, flight)  # a task that was cancelled before its first step has not done so
+            if not task.cancelled():
+                task.exception()  # looked at, even if everybody who waited has left
+
+        task.add_done_callback(ended)
+        if not task.done():  # an eager task may have ended already
+            self._flights[key] = flight, task
         return flight, task
 
     async def _fly(self, key: K, flight: Flight, work: Callable[[Flight], Awaitable[T]]) -> T:
