@@ -5,6 +5,7 @@
     ├── ScenarioError        the YAML asks for nonsense            .file .line .path
     ├── WorkloadError        a trace cannot be read                .file .line
     ├── Unavailable          a dependency is away                  .dependency .retry_after_seconds
+    │   ├── CircuitOpen      it failed too often to be asked now
     │   ├── PoolExhausted    every connection of a pool is in use  .pool .waited_seconds
     │   └── RealServerRequired  only a toy is configured, and toys are forbidden here
     ├── RunError             a run folder cannot be used           .folder
@@ -71,8 +72,12 @@ class Unavailable(PerfkitError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class CircuitOpen(Unavailable):
+    """The dependency failed so often that it is left alone for a while; nothing was sent."""
+
+
 class PoolExhausted(Unavailable):
-    """Every connection of a pool stayed in use for as long as the caller was willing to wait."""
+    """A pool had no room for a call for as long as its caller was willing to wait."""
 
     def __init__(self, message: str, *, pool: str, waited_seconds: float) -> None:
         super().__init__(message, dependency=f"pool {pool}", retry_after_seconds=waited_seconds)

@@ -39,7 +39,17 @@ class EmbeddedDefaultLoaded:
     remedy: str
 
 
-Event: TypeAlias = EntryRemoved | RemoteFailed | EmbeddedDefaultLoaded
+@dataclass(frozen=True, slots=True)
+class CircuitChanged:
+    """A circuit breaker opened, tries, or closed."""
+
+    name: str
+    before: str
+    after: str
+    why: str
+
+
+Event: TypeAlias = EntryRemoved | RemoteFailed | EmbeddedDefaultLoaded | CircuitChanged
 Probe: TypeAlias = Callable[[Event], None]
 """Hears events. It must return at once and never raise."""
 
@@ -52,6 +62,8 @@ def log_probe(event: Event) -> None:
         _log.warning("%s answers in place of a real server. %s", event.what, event.remedy)
     elif isinstance(event, RemoteFailed):
         _log.warning("remote cache %s failed, going on without it: %s", event.operation, event.error)
+    elif isinstance(event, CircuitChanged) and event.after != "half_open":
+        _log.warning("circuit of %s: %s, was %s (%s)", event.name, event.after, event.before, event.why)
 
 
 def null_probe(event: Event) -> None:

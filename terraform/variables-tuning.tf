@@ -6,41 +6,128 @@ variable "tuning" {
   default     = {}
   type = object({
     pools = optional(object({
+      partitioned        = optional(bool, true)
       default = optional(object({
+        transport               = optional(string, "mux")
+        mux_connections         = optional(number, 1)
         max_connections         = optional(number, 8)
         acquire_timeout_seconds = optional(number, 0.5)
         connect_timeout_seconds = optional(number, 1)
         command_timeout_seconds = optional(number, 1)
+        slow_call_seconds       = optional(number, 0.1)
+        limit                   = optional(string, "gradient2")
+        inflight_min            = optional(number, 16)
+        inflight_initial        = optional(number, 128)
+        inflight_max            = optional(number, 1024)
+        flush_max_commands      = optional(number, 512)
+        flush_max_bytes         = optional(number, 262144)
         batch_chunk             = optional(number, 500)
+        batch_max_bytes         = optional(number, 262144)
+        retries                 = optional(number, 2)
+        breaker_window_seconds  = optional(number, 2)
+        breaker_min_calls       = optional(number, 20)
+        breaker_failure_ratio   = optional(number, 0.5)
+        breaker_open_seconds    = optional(number, 0.5)
+        read_from               = optional(string, "primary")
+        when_unavailable        = optional(string, "raise")
       }), {})
       read_heavy = optional(object({
-        max_connections         = optional(number, 8)
+        transport               = optional(string, "mux")
+        mux_connections         = optional(number, 2)
+        max_connections         = optional(number, 4)
         acquire_timeout_seconds = optional(number, 0.25)
-        connect_timeout_seconds = optional(number, 1)
+        connect_timeout_seconds = optional(number, 0.5)
         command_timeout_seconds = optional(number, 0.5)
+        slow_call_seconds       = optional(number, 0.05)
+        limit                   = optional(string, "gradient2")
+        inflight_min            = optional(number, 32)
+        inflight_initial        = optional(number, 256)
+        inflight_max            = optional(number, 2048)
+        flush_max_commands      = optional(number, 512)
+        flush_max_bytes         = optional(number, 262144)
         batch_chunk             = optional(number, 500)
+        batch_max_bytes         = optional(number, 262144)
+        retries                 = optional(number, 2)
+        breaker_window_seconds  = optional(number, 2)
+        breaker_min_calls       = optional(number, 20)
+        breaker_failure_ratio   = optional(number, 0.5)
+        breaker_open_seconds    = optional(number, 0.5)
+        read_from               = optional(string, "replica_preferred")
+        when_unavailable        = optional(string, "raise")
       }), {})
       write_heavy = optional(object({
+        transport               = optional(string, "mux")
+        mux_connections         = optional(number, 1)
         max_connections         = optional(number, 8)
         acquire_timeout_seconds = optional(number, 0.5)
         connect_timeout_seconds = optional(number, 1)
         command_timeout_seconds = optional(number, 1)
+        slow_call_seconds       = optional(number, 0.1)
+        limit                   = optional(string, "gradient2")
+        inflight_min            = optional(number, 8)
+        inflight_initial        = optional(number, 64)
+        inflight_max            = optional(number, 512)
+        flush_max_commands      = optional(number, 256)
+        flush_max_bytes         = optional(number, 1048576)
         batch_chunk             = optional(number, 250)
+        batch_max_bytes         = optional(number, 262144)
+        retries                 = optional(number, 1)
+        breaker_window_seconds  = optional(number, 2)
+        breaker_min_calls       = optional(number, 20)
+        breaker_failure_ratio   = optional(number, 0.5)
+        breaker_open_seconds    = optional(number, 0.5)
+        read_from               = optional(string, "primary")
+        when_unavailable        = optional(string, "raise")
       }), {})
       analytics = optional(object({
+        transport               = optional(string, "mux")
+        mux_connections         = optional(number, 2)
         max_connections         = optional(number, 4)
         acquire_timeout_seconds = optional(number, 5)
         connect_timeout_seconds = optional(number, 2)
         command_timeout_seconds = optional(number, 10)
+        slow_call_seconds       = optional(number, 2)
+        limit                   = optional(string, "gradient2")
+        inflight_min            = optional(number, 1)
+        inflight_initial        = optional(number, 4)
+        inflight_max            = optional(number, 32)
+        flush_max_commands      = optional(number, 1000)
+        flush_max_bytes         = optional(number, 1048576)
         batch_chunk             = optional(number, 1000)
+        batch_max_bytes         = optional(number, 262144)
+        retries                 = optional(number, 0)
+        breaker_window_seconds  = optional(number, 10)
+        breaker_min_calls       = optional(number, 5)
+        breaker_failure_ratio   = optional(number, 0.5)
+        breaker_open_seconds    = optional(number, 2)
+        read_from               = optional(string, "replica")
+        when_unavailable        = optional(string, "raise")
       }), {})
       cache = optional(object({
-        max_connections         = optional(number, 16)
-        acquire_timeout_seconds = optional(number, 0.05)
+        transport               = optional(string, "mux")
+        mux_connections         = optional(number, 1)
+        max_connections         = optional(number, 2)
+        acquire_timeout_seconds = optional(number, 0.02)
         connect_timeout_seconds = optional(number, 0.25)
         command_timeout_seconds = optional(number, 0.1)
+        slow_call_seconds       = optional(number, 0.02)
+        limit                   = optional(string, "gradient2")
+        inflight_min            = optional(number, 32)
+        inflight_initial        = optional(number, 256)
+        inflight_max            = optional(number, 2048)
+        flush_max_commands      = optional(number, 512)
+        flush_max_bytes         = optional(number, 262144)
         batch_chunk             = optional(number, 500)
+        batch_max_bytes         = optional(number, 262144)
+        retries                 = optional(number, 0)
+        breaker_window_seconds  = optional(number, 2)
+        breaker_min_calls       = optional(number, 20)
+        breaker_failure_ratio   = optional(number, 0.5)
+        breaker_open_seconds    = optional(number, 0.25)
+        read_from               = optional(string, "primary")
+        when_unavailable        = optional(string, "miss")
       }), {})
+      server_max_clients = optional(number, 10000)
     }), {})
     cache = optional(object({
       l1_max_entries        = optional(number, 1000)
@@ -74,6 +161,16 @@ variable "tuning" {
   })
 
   validation {
+    condition     = contains(["mux", "classic"], var.tuning.pools.default.transport)
+    error_message = "pools.default.transport must be one of mux, classic."
+  }
+
+  validation {
+    condition     = var.tuning.pools.default.mux_connections >= 1 && var.tuning.pools.default.mux_connections <= 64 && var.tuning.pools.default.mux_connections == floor(var.tuning.pools.default.mux_connections)
+    error_message = "pools.default.mux_connections must be a whole number >= 1 and <= 64."
+  }
+
+  validation {
     condition     = var.tuning.pools.default.max_connections >= 1 && var.tuning.pools.default.max_connections <= 1000 && var.tuning.pools.default.max_connections == floor(var.tuning.pools.default.max_connections)
     error_message = "pools.default.max_connections must be a whole number >= 1 and <= 1000."
   }
@@ -94,8 +191,93 @@ variable "tuning" {
   }
 
   validation {
+    condition     = var.tuning.pools.default.slow_call_seconds > 0 && var.tuning.pools.default.slow_call_seconds <= 300
+    error_message = "pools.default.slow_call_seconds must be a number > 0 and <= 300."
+  }
+
+  validation {
+    condition     = contains(["gradient2", "aimd", "fixed"], var.tuning.pools.default.limit)
+    error_message = "pools.default.limit must be one of gradient2, aimd, fixed."
+  }
+
+  validation {
+    condition     = var.tuning.pools.default.inflight_min >= 1 && var.tuning.pools.default.inflight_min <= 10000 && var.tuning.pools.default.inflight_min == floor(var.tuning.pools.default.inflight_min)
+    error_message = "pools.default.inflight_min must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.default.inflight_initial >= 1 && var.tuning.pools.default.inflight_initial <= 10000 && var.tuning.pools.default.inflight_initial == floor(var.tuning.pools.default.inflight_initial)
+    error_message = "pools.default.inflight_initial must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.default.inflight_max >= 1 && var.tuning.pools.default.inflight_max <= 10000 && var.tuning.pools.default.inflight_max == floor(var.tuning.pools.default.inflight_max)
+    error_message = "pools.default.inflight_max must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.default.flush_max_commands >= 1 && var.tuning.pools.default.flush_max_commands <= 100000 && var.tuning.pools.default.flush_max_commands == floor(var.tuning.pools.default.flush_max_commands)
+    error_message = "pools.default.flush_max_commands must be a whole number >= 1 and <= 100000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.default.flush_max_bytes >= 1024 && var.tuning.pools.default.flush_max_bytes <= 67108864 && var.tuning.pools.default.flush_max_bytes == floor(var.tuning.pools.default.flush_max_bytes)
+    error_message = "pools.default.flush_max_bytes must be a whole number >= 1024 and <= 67108864."
+  }
+
+  validation {
     condition     = var.tuning.pools.default.batch_chunk >= 1 && var.tuning.pools.default.batch_chunk <= 10000 && var.tuning.pools.default.batch_chunk == floor(var.tuning.pools.default.batch_chunk)
     error_message = "pools.default.batch_chunk must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.default.batch_max_bytes >= 1024 && var.tuning.pools.default.batch_max_bytes <= 67108864 && var.tuning.pools.default.batch_max_bytes == floor(var.tuning.pools.default.batch_max_bytes)
+    error_message = "pools.default.batch_max_bytes must be a whole number >= 1024 and <= 67108864."
+  }
+
+  validation {
+    condition     = var.tuning.pools.default.retries >= 0 && var.tuning.pools.default.retries <= 10 && var.tuning.pools.default.retries == floor(var.tuning.pools.default.retries)
+    error_message = "pools.default.retries must be a whole number >= 0 and <= 10."
+  }
+
+  validation {
+    condition     = var.tuning.pools.default.breaker_window_seconds >= 0.1 && var.tuning.pools.default.breaker_window_seconds <= 600
+    error_message = "pools.default.breaker_window_seconds must be a number >= 0.1 and <= 600."
+  }
+
+  validation {
+    condition     = var.tuning.pools.default.breaker_min_calls >= 1 && var.tuning.pools.default.breaker_min_calls <= 10000 && var.tuning.pools.default.breaker_min_calls == floor(var.tuning.pools.default.breaker_min_calls)
+    error_message = "pools.default.breaker_min_calls must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.default.breaker_failure_ratio > 0 && var.tuning.pools.default.breaker_failure_ratio <= 1
+    error_message = "pools.default.breaker_failure_ratio must be a number > 0 and <= 1."
+  }
+
+  validation {
+    condition     = var.tuning.pools.default.breaker_open_seconds >= 0.01 && var.tuning.pools.default.breaker_open_seconds <= 600
+    error_message = "pools.default.breaker_open_seconds must be a number >= 0.01 and <= 600."
+  }
+
+  validation {
+    condition     = contains(["primary", "replica_preferred", "replica"], var.tuning.pools.default.read_from)
+    error_message = "pools.default.read_from must be one of primary, replica_preferred, replica."
+  }
+
+  validation {
+    condition     = contains(["raise", "miss"], var.tuning.pools.default.when_unavailable)
+    error_message = "pools.default.when_unavailable must be one of raise, miss."
+  }
+
+  validation {
+    condition     = contains(["mux", "classic"], var.tuning.pools.read_heavy.transport)
+    error_message = "pools.read_heavy.transport must be one of mux, classic."
+  }
+
+  validation {
+    condition     = var.tuning.pools.read_heavy.mux_connections >= 1 && var.tuning.pools.read_heavy.mux_connections <= 64 && var.tuning.pools.read_heavy.mux_connections == floor(var.tuning.pools.read_heavy.mux_connections)
+    error_message = "pools.read_heavy.mux_connections must be a whole number >= 1 and <= 64."
   }
 
   validation {
@@ -119,8 +301,93 @@ variable "tuning" {
   }
 
   validation {
+    condition     = var.tuning.pools.read_heavy.slow_call_seconds > 0 && var.tuning.pools.read_heavy.slow_call_seconds <= 300
+    error_message = "pools.read_heavy.slow_call_seconds must be a number > 0 and <= 300."
+  }
+
+  validation {
+    condition     = contains(["gradient2", "aimd", "fixed"], var.tuning.pools.read_heavy.limit)
+    error_message = "pools.read_heavy.limit must be one of gradient2, aimd, fixed."
+  }
+
+  validation {
+    condition     = var.tuning.pools.read_heavy.inflight_min >= 1 && var.tuning.pools.read_heavy.inflight_min <= 10000 && var.tuning.pools.read_heavy.inflight_min == floor(var.tuning.pools.read_heavy.inflight_min)
+    error_message = "pools.read_heavy.inflight_min must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.read_heavy.inflight_initial >= 1 && var.tuning.pools.read_heavy.inflight_initial <= 10000 && var.tuning.pools.read_heavy.inflight_initial == floor(var.tuning.pools.read_heavy.inflight_initial)
+    error_message = "pools.read_heavy.inflight_initial must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.read_heavy.inflight_max >= 1 && var.tuning.pools.read_heavy.inflight_max <= 10000 && var.tuning.pools.read_heavy.inflight_max == floor(var.tuning.pools.read_heavy.inflight_max)
+    error_message = "pools.read_heavy.inflight_max must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.read_heavy.flush_max_commands >= 1 && var.tuning.pools.read_heavy.flush_max_commands <= 100000 && var.tuning.pools.read_heavy.flush_max_commands == floor(var.tuning.pools.read_heavy.flush_max_commands)
+    error_message = "pools.read_heavy.flush_max_commands must be a whole number >= 1 and <= 100000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.read_heavy.flush_max_bytes >= 1024 && var.tuning.pools.read_heavy.flush_max_bytes <= 67108864 && var.tuning.pools.read_heavy.flush_max_bytes == floor(var.tuning.pools.read_heavy.flush_max_bytes)
+    error_message = "pools.read_heavy.flush_max_bytes must be a whole number >= 1024 and <= 67108864."
+  }
+
+  validation {
     condition     = var.tuning.pools.read_heavy.batch_chunk >= 1 && var.tuning.pools.read_heavy.batch_chunk <= 10000 && var.tuning.pools.read_heavy.batch_chunk == floor(var.tuning.pools.read_heavy.batch_chunk)
     error_message = "pools.read_heavy.batch_chunk must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.read_heavy.batch_max_bytes >= 1024 && var.tuning.pools.read_heavy.batch_max_bytes <= 67108864 && var.tuning.pools.read_heavy.batch_max_bytes == floor(var.tuning.pools.read_heavy.batch_max_bytes)
+    error_message = "pools.read_heavy.batch_max_bytes must be a whole number >= 1024 and <= 67108864."
+  }
+
+  validation {
+    condition     = var.tuning.pools.read_heavy.retries >= 0 && var.tuning.pools.read_heavy.retries <= 10 && var.tuning.pools.read_heavy.retries == floor(var.tuning.pools.read_heavy.retries)
+    error_message = "pools.read_heavy.retries must be a whole number >= 0 and <= 10."
+  }
+
+  validation {
+    condition     = var.tuning.pools.read_heavy.breaker_window_seconds >= 0.1 && var.tuning.pools.read_heavy.breaker_window_seconds <= 600
+    error_message = "pools.read_heavy.breaker_window_seconds must be a number >= 0.1 and <= 600."
+  }
+
+  validation {
+    condition     = var.tuning.pools.read_heavy.breaker_min_calls >= 1 && var.tuning.pools.read_heavy.breaker_min_calls <= 10000 && var.tuning.pools.read_heavy.breaker_min_calls == floor(var.tuning.pools.read_heavy.breaker_min_calls)
+    error_message = "pools.read_heavy.breaker_min_calls must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.read_heavy.breaker_failure_ratio > 0 && var.tuning.pools.read_heavy.breaker_failure_ratio <= 1
+    error_message = "pools.read_heavy.breaker_failure_ratio must be a number > 0 and <= 1."
+  }
+
+  validation {
+    condition     = var.tuning.pools.read_heavy.breaker_open_seconds >= 0.01 && var.tuning.pools.read_heavy.breaker_open_seconds <= 600
+    error_message = "pools.read_heavy.breaker_open_seconds must be a number >= 0.01 and <= 600."
+  }
+
+  validation {
+    condition     = contains(["primary", "replica_preferred", "replica"], var.tuning.pools.read_heavy.read_from)
+    error_message = "pools.read_heavy.read_from must be one of primary, replica_preferred, replica."
+  }
+
+  validation {
+    condition     = contains(["raise", "miss"], var.tuning.pools.read_heavy.when_unavailable)
+    error_message = "pools.read_heavy.when_unavailable must be one of raise, miss."
+  }
+
+  validation {
+    condition     = contains(["mux", "classic"], var.tuning.pools.write_heavy.transport)
+    error_message = "pools.write_heavy.transport must be one of mux, classic."
+  }
+
+  validation {
+    condition     = var.tuning.pools.write_heavy.mux_connections >= 1 && var.tuning.pools.write_heavy.mux_connections <= 64 && var.tuning.pools.write_heavy.mux_connections == floor(var.tuning.pools.write_heavy.mux_connections)
+    error_message = "pools.write_heavy.mux_connections must be a whole number >= 1 and <= 64."
   }
 
   validation {
@@ -144,8 +411,93 @@ variable "tuning" {
   }
 
   validation {
+    condition     = var.tuning.pools.write_heavy.slow_call_seconds > 0 && var.tuning.pools.write_heavy.slow_call_seconds <= 300
+    error_message = "pools.write_heavy.slow_call_seconds must be a number > 0 and <= 300."
+  }
+
+  validation {
+    condition     = contains(["gradient2", "aimd", "fixed"], var.tuning.pools.write_heavy.limit)
+    error_message = "pools.write_heavy.limit must be one of gradient2, aimd, fixed."
+  }
+
+  validation {
+    condition     = var.tuning.pools.write_heavy.inflight_min >= 1 && var.tuning.pools.write_heavy.inflight_min <= 10000 && var.tuning.pools.write_heavy.inflight_min == floor(var.tuning.pools.write_heavy.inflight_min)
+    error_message = "pools.write_heavy.inflight_min must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.write_heavy.inflight_initial >= 1 && var.tuning.pools.write_heavy.inflight_initial <= 10000 && var.tuning.pools.write_heavy.inflight_initial == floor(var.tuning.pools.write_heavy.inflight_initial)
+    error_message = "pools.write_heavy.inflight_initial must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.write_heavy.inflight_max >= 1 && var.tuning.pools.write_heavy.inflight_max <= 10000 && var.tuning.pools.write_heavy.inflight_max == floor(var.tuning.pools.write_heavy.inflight_max)
+    error_message = "pools.write_heavy.inflight_max must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.write_heavy.flush_max_commands >= 1 && var.tuning.pools.write_heavy.flush_max_commands <= 100000 && var.tuning.pools.write_heavy.flush_max_commands == floor(var.tuning.pools.write_heavy.flush_max_commands)
+    error_message = "pools.write_heavy.flush_max_commands must be a whole number >= 1 and <= 100000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.write_heavy.flush_max_bytes >= 1024 && var.tuning.pools.write_heavy.flush_max_bytes <= 67108864 && var.tuning.pools.write_heavy.flush_max_bytes == floor(var.tuning.pools.write_heavy.flush_max_bytes)
+    error_message = "pools.write_heavy.flush_max_bytes must be a whole number >= 1024 and <= 67108864."
+  }
+
+  validation {
     condition     = var.tuning.pools.write_heavy.batch_chunk >= 1 && var.tuning.pools.write_heavy.batch_chunk <= 10000 && var.tuning.pools.write_heavy.batch_chunk == floor(var.tuning.pools.write_heavy.batch_chunk)
     error_message = "pools.write_heavy.batch_chunk must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.write_heavy.batch_max_bytes >= 1024 && var.tuning.pools.write_heavy.batch_max_bytes <= 67108864 && var.tuning.pools.write_heavy.batch_max_bytes == floor(var.tuning.pools.write_heavy.batch_max_bytes)
+    error_message = "pools.write_heavy.batch_max_bytes must be a whole number >= 1024 and <= 67108864."
+  }
+
+  validation {
+    condition     = var.tuning.pools.write_heavy.retries >= 0 && var.tuning.pools.write_heavy.retries <= 10 && var.tuning.pools.write_heavy.retries == floor(var.tuning.pools.write_heavy.retries)
+    error_message = "pools.write_heavy.retries must be a whole number >= 0 and <= 10."
+  }
+
+  validation {
+    condition     = var.tuning.pools.write_heavy.breaker_window_seconds >= 0.1 && var.tuning.pools.write_heavy.breaker_window_seconds <= 600
+    error_message = "pools.write_heavy.breaker_window_seconds must be a number >= 0.1 and <= 600."
+  }
+
+  validation {
+    condition     = var.tuning.pools.write_heavy.breaker_min_calls >= 1 && var.tuning.pools.write_heavy.breaker_min_calls <= 10000 && var.tuning.pools.write_heavy.breaker_min_calls == floor(var.tuning.pools.write_heavy.breaker_min_calls)
+    error_message = "pools.write_heavy.breaker_min_calls must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.write_heavy.breaker_failure_ratio > 0 && var.tuning.pools.write_heavy.breaker_failure_ratio <= 1
+    error_message = "pools.write_heavy.breaker_failure_ratio must be a number > 0 and <= 1."
+  }
+
+  validation {
+    condition     = var.tuning.pools.write_heavy.breaker_open_seconds >= 0.01 && var.tuning.pools.write_heavy.breaker_open_seconds <= 600
+    error_message = "pools.write_heavy.breaker_open_seconds must be a number >= 0.01 and <= 600."
+  }
+
+  validation {
+    condition     = contains(["primary", "replica_preferred", "replica"], var.tuning.pools.write_heavy.read_from)
+    error_message = "pools.write_heavy.read_from must be one of primary, replica_preferred, replica."
+  }
+
+  validation {
+    condition     = contains(["raise", "miss"], var.tuning.pools.write_heavy.when_unavailable)
+    error_message = "pools.write_heavy.when_unavailable must be one of raise, miss."
+  }
+
+  validation {
+    condition     = contains(["mux", "classic"], var.tuning.pools.analytics.transport)
+    error_message = "pools.analytics.transport must be one of mux, classic."
+  }
+
+  validation {
+    condition     = var.tuning.pools.analytics.mux_connections >= 1 && var.tuning.pools.analytics.mux_connections <= 64 && var.tuning.pools.analytics.mux_connections == floor(var.tuning.pools.analytics.mux_connections)
+    error_message = "pools.analytics.mux_connections must be a whole number >= 1 and <= 64."
   }
 
   validation {
@@ -169,8 +521,93 @@ variable "tuning" {
   }
 
   validation {
+    condition     = var.tuning.pools.analytics.slow_call_seconds > 0 && var.tuning.pools.analytics.slow_call_seconds <= 300
+    error_message = "pools.analytics.slow_call_seconds must be a number > 0 and <= 300."
+  }
+
+  validation {
+    condition     = contains(["gradient2", "aimd", "fixed"], var.tuning.pools.analytics.limit)
+    error_message = "pools.analytics.limit must be one of gradient2, aimd, fixed."
+  }
+
+  validation {
+    condition     = var.tuning.pools.analytics.inflight_min >= 1 && var.tuning.pools.analytics.inflight_min <= 10000 && var.tuning.pools.analytics.inflight_min == floor(var.tuning.pools.analytics.inflight_min)
+    error_message = "pools.analytics.inflight_min must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.analytics.inflight_initial >= 1 && var.tuning.pools.analytics.inflight_initial <= 10000 && var.tuning.pools.analytics.inflight_initial == floor(var.tuning.pools.analytics.inflight_initial)
+    error_message = "pools.analytics.inflight_initial must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.analytics.inflight_max >= 1 && var.tuning.pools.analytics.inflight_max <= 10000 && var.tuning.pools.analytics.inflight_max == floor(var.tuning.pools.analytics.inflight_max)
+    error_message = "pools.analytics.inflight_max must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.analytics.flush_max_commands >= 1 && var.tuning.pools.analytics.flush_max_commands <= 100000 && var.tuning.pools.analytics.flush_max_commands == floor(var.tuning.pools.analytics.flush_max_commands)
+    error_message = "pools.analytics.flush_max_commands must be a whole number >= 1 and <= 100000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.analytics.flush_max_bytes >= 1024 && var.tuning.pools.analytics.flush_max_bytes <= 67108864 && var.tuning.pools.analytics.flush_max_bytes == floor(var.tuning.pools.analytics.flush_max_bytes)
+    error_message = "pools.analytics.flush_max_bytes must be a whole number >= 1024 and <= 67108864."
+  }
+
+  validation {
     condition     = var.tuning.pools.analytics.batch_chunk >= 1 && var.tuning.pools.analytics.batch_chunk <= 10000 && var.tuning.pools.analytics.batch_chunk == floor(var.tuning.pools.analytics.batch_chunk)
     error_message = "pools.analytics.batch_chunk must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.analytics.batch_max_bytes >= 1024 && var.tuning.pools.analytics.batch_max_bytes <= 67108864 && var.tuning.pools.analytics.batch_max_bytes == floor(var.tuning.pools.analytics.batch_max_bytes)
+    error_message = "pools.analytics.batch_max_bytes must be a whole number >= 1024 and <= 67108864."
+  }
+
+  validation {
+    condition     = var.tuning.pools.analytics.retries >= 0 && var.tuning.pools.analytics.retries <= 10 && var.tuning.pools.analytics.retries == floor(var.tuning.pools.analytics.retries)
+    error_message = "pools.analytics.retries must be a whole number >= 0 and <= 10."
+  }
+
+  validation {
+    condition     = var.tuning.pools.analytics.breaker_window_seconds >= 0.1 && var.tuning.pools.analytics.breaker_window_seconds <= 600
+    error_message = "pools.analytics.breaker_window_seconds must be a number >= 0.1 and <= 600."
+  }
+
+  validation {
+    condition     = var.tuning.pools.analytics.breaker_min_calls >= 1 && var.tuning.pools.analytics.breaker_min_calls <= 10000 && var.tuning.pools.analytics.breaker_min_calls == floor(var.tuning.pools.analytics.breaker_min_calls)
+    error_message = "pools.analytics.breaker_min_calls must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.analytics.breaker_failure_ratio > 0 && var.tuning.pools.analytics.breaker_failure_ratio <= 1
+    error_message = "pools.analytics.breaker_failure_ratio must be a number > 0 and <= 1."
+  }
+
+  validation {
+    condition     = var.tuning.pools.analytics.breaker_open_seconds >= 0.01 && var.tuning.pools.analytics.breaker_open_seconds <= 600
+    error_message = "pools.analytics.breaker_open_seconds must be a number >= 0.01 and <= 600."
+  }
+
+  validation {
+    condition     = contains(["primary", "replica_preferred", "replica"], var.tuning.pools.analytics.read_from)
+    error_message = "pools.analytics.read_from must be one of primary, replica_preferred, replica."
+  }
+
+  validation {
+    condition     = contains(["raise", "miss"], var.tuning.pools.analytics.when_unavailable)
+    error_message = "pools.analytics.when_unavailable must be one of raise, miss."
+  }
+
+  validation {
+    condition     = contains(["mux", "classic"], var.tuning.pools.cache.transport)
+    error_message = "pools.cache.transport must be one of mux, classic."
+  }
+
+  validation {
+    condition     = var.tuning.pools.cache.mux_connections >= 1 && var.tuning.pools.cache.mux_connections <= 64 && var.tuning.pools.cache.mux_connections == floor(var.tuning.pools.cache.mux_connections)
+    error_message = "pools.cache.mux_connections must be a whole number >= 1 and <= 64."
   }
 
   validation {
@@ -194,8 +631,88 @@ variable "tuning" {
   }
 
   validation {
+    condition     = var.tuning.pools.cache.slow_call_seconds > 0 && var.tuning.pools.cache.slow_call_seconds <= 300
+    error_message = "pools.cache.slow_call_seconds must be a number > 0 and <= 300."
+  }
+
+  validation {
+    condition     = contains(["gradient2", "aimd", "fixed"], var.tuning.pools.cache.limit)
+    error_message = "pools.cache.limit must be one of gradient2, aimd, fixed."
+  }
+
+  validation {
+    condition     = var.tuning.pools.cache.inflight_min >= 1 && var.tuning.pools.cache.inflight_min <= 10000 && var.tuning.pools.cache.inflight_min == floor(var.tuning.pools.cache.inflight_min)
+    error_message = "pools.cache.inflight_min must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.cache.inflight_initial >= 1 && var.tuning.pools.cache.inflight_initial <= 10000 && var.tuning.pools.cache.inflight_initial == floor(var.tuning.pools.cache.inflight_initial)
+    error_message = "pools.cache.inflight_initial must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.cache.inflight_max >= 1 && var.tuning.pools.cache.inflight_max <= 10000 && var.tuning.pools.cache.inflight_max == floor(var.tuning.pools.cache.inflight_max)
+    error_message = "pools.cache.inflight_max must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.cache.flush_max_commands >= 1 && var.tuning.pools.cache.flush_max_commands <= 100000 && var.tuning.pools.cache.flush_max_commands == floor(var.tuning.pools.cache.flush_max_commands)
+    error_message = "pools.cache.flush_max_commands must be a whole number >= 1 and <= 100000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.cache.flush_max_bytes >= 1024 && var.tuning.pools.cache.flush_max_bytes <= 67108864 && var.tuning.pools.cache.flush_max_bytes == floor(var.tuning.pools.cache.flush_max_bytes)
+    error_message = "pools.cache.flush_max_bytes must be a whole number >= 1024 and <= 67108864."
+  }
+
+  validation {
     condition     = var.tuning.pools.cache.batch_chunk >= 1 && var.tuning.pools.cache.batch_chunk <= 10000 && var.tuning.pools.cache.batch_chunk == floor(var.tuning.pools.cache.batch_chunk)
     error_message = "pools.cache.batch_chunk must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.cache.batch_max_bytes >= 1024 && var.tuning.pools.cache.batch_max_bytes <= 67108864 && var.tuning.pools.cache.batch_max_bytes == floor(var.tuning.pools.cache.batch_max_bytes)
+    error_message = "pools.cache.batch_max_bytes must be a whole number >= 1024 and <= 67108864."
+  }
+
+  validation {
+    condition     = var.tuning.pools.cache.retries >= 0 && var.tuning.pools.cache.retries <= 10 && var.tuning.pools.cache.retries == floor(var.tuning.pools.cache.retries)
+    error_message = "pools.cache.retries must be a whole number >= 0 and <= 10."
+  }
+
+  validation {
+    condition     = var.tuning.pools.cache.breaker_window_seconds >= 0.1 && var.tuning.pools.cache.breaker_window_seconds <= 600
+    error_message = "pools.cache.breaker_window_seconds must be a number >= 0.1 and <= 600."
+  }
+
+  validation {
+    condition     = var.tuning.pools.cache.breaker_min_calls >= 1 && var.tuning.pools.cache.breaker_min_calls <= 10000 && var.tuning.pools.cache.breaker_min_calls == floor(var.tuning.pools.cache.breaker_min_calls)
+    error_message = "pools.cache.breaker_min_calls must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.pools.cache.breaker_failure_ratio > 0 && var.tuning.pools.cache.breaker_failure_ratio <= 1
+    error_message = "pools.cache.breaker_failure_ratio must be a number > 0 and <= 1."
+  }
+
+  validation {
+    condition     = var.tuning.pools.cache.breaker_open_seconds >= 0.01 && var.tuning.pools.cache.breaker_open_seconds <= 600
+    error_message = "pools.cache.breaker_open_seconds must be a number >= 0.01 and <= 600."
+  }
+
+  validation {
+    condition     = contains(["primary", "replica_preferred", "replica"], var.tuning.pools.cache.read_from)
+    error_message = "pools.cache.read_from must be one of primary, replica_preferred, replica."
+  }
+
+  validation {
+    condition     = contains(["raise", "miss"], var.tuning.pools.cache.when_unavailable)
+    error_message = "pools.cache.when_unavailable must be one of raise, miss."
+  }
+
+  validation {
+    condition     = var.tuning.pools.server_max_clients >= 10 && var.tuning.pools.server_max_clients <= 1000000 && var.tuning.pools.server_max_clients == floor(var.tuning.pools.server_max_clients)
+    error_message = "pools.server_max_clients must be a whole number >= 10 and <= 1000000."
   }
 
   validation {
