@@ -70,7 +70,7 @@ class Stack:
         outside = Outside() if outside is None else outside
         pools = RedisPools(settings.pools, outside.endpoint, probe=outside.probe)
         remote = RemoteTier(
-            pools.client(PoolType.CACHE),
+            pools.client(PoolType.CACHE).raising,
             prefix=outside.key_prefix,
             epoch=outside.epoch,
             compress_min_bytes=settings.cache.l2_compress_min_bytes,

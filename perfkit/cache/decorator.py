@@ -132,7 +132,7 @@ def cached(
 
 
 async def _open_client() -> OptimizedRedis:
-    return await get_optimized_redis_client(PoolType.CACHE)
+    return (await get_optimized_redis_client(PoolType.CACHE)).raising
 
 
 def _settings_from(env: Mapping[str, str]) -> CacheSettings:

@@ -118,7 +118,7 @@ class RemoteTier:
             kind, compression, payload = encode(value, compress_min_bytes=self._compress_min_bytes)
             packed = pack(Envelope(kind, compression, born_epoch_s, born_epoch_s + ttl, payload))
             client = await self._open()
-            await client.set(self._name(key), packed, px=max(1, math.ceil(ttl * 1_000)))
+            stored = await client.set(self._name(key), packed, px=max(1, math.ceil(ttl * 1_000)))
         except RealServerRequired:
             raise
         except NotEncodable as error:
@@ -128,7 +128,7 @@ class RemoteTier:
         except (*_AWAY, ValueError) as error:  # a time to live that is no number has no milliseconds
             self._failed("set", error)
             return False
-        return True
+        return bool(stored)
 
     async def delete(self, key: str) -> bool:
         """Remove the entry of `key`; return whether there was one. False also when Redis is away."""

@@ -1,230 +1,265 @@
-"""A Redis client with deadlines and batches: redis-py's commands, on a fair pool of one workload."""
+"""A Redis client for one workload: redis-py's commands on shared connections, behind the workload's gate."""
 
 from __future__ import annotations
 
-import asyncio
-import math
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass
-from itertools import islice, takewhile
-from typing import Any, TypeVar
+import inspect
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
-from redis.asyncio.client import Pipeline
-from redis.asyncio.connection import AbstractConnection, Connection
-from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.asyncio.connection import AbstractConnection
+from redis.client import EMPTY_RESPONSE, NEVER_DECODE
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
 
-from perfkit.errors import SettingsError, Unavailable
+from perfkit.errors import Unavailable
+from perfkit.pools.batch import BatchCommands, Command
+from perfkit.pools.commands import is_repeatable, miss_of, needs_own_connection, waits_by_design, word
+from perfkit.pools.deadline import CommandDeadline
+from perfkit.pools.failures import RedisLost, blames_server
 from perfkit.pools.fair import FairPool
+from perfkit.pools.lane import Lane
+from perfkit.pools.pipeline import OptimizedPipeline
 from perfkit.pools.settings import PoolSettings
+from perfkit.pools.wire import pack, pack_many
 
-__all__ = ["DeadlinePipeline", "OptimizedRedis"]
+__all__ = ["OptimizedRedis"]
 
-T = TypeVar("T")
-Encodable = bytes | str | int | float
-
-_WAITS_BY_ITSELF = frozenset(
-    {"BLPOP", "BRPOP", "BLMOVE", "BLMPOP", "BRPOPLPUSH", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "WAIT", "WAITAOF"}
-)
-"""Commands whose waiting is their purpose; the caller bounds it. XREAD is one of them when told to BLOCK."""
+_MOST_KINDS = 2_048
+_DEPENDS_ON_ARGUMENTS = frozenset({"CLIENT", "XREAD", "XREADGROUP"})
 
 
-@dataclass(slots=True)
-class _Counts:
-    commands: int = 0
-    errors: int = 0
-    timeouts: int = 0
+class _Kind(NamedTuple):
+    """What is known of a command by its name alone."""
+
+    callback: Callable[..., Any] | None
+    shared: bool
+    """Whether it may travel on a connection that others share."""
+    depends: bool
+    """Whether that depends on its arguments as well."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Deadline:
-    """The time one command, or one chunk of a batch, may take once it has its connection."""
+class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redis-py's own bases disagree
+    """One workload's client: every command of redis-py, plus batches, within the pool's limits.
 
-    pool: str
-    patience_s: float
-    counts: _Counts
-
-    @asynccontextmanager
-    async def over(self, what: str) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self.patience_s):
-                yield
-        except TimeoutError:
-            self.counts.timeouts += 1
-            raise RedisTimeoutError(
-                f"{what} on pool {self.pool} took longer than {self.patience_s:g} s and was given up; if it "
-                f"writes, it may have happened. Raise pools.{self.pool}.command_timeout_seconds, or ask less "
-                "at once."
-            ) from None
-
-
-class OptimizedRedis(Redis):
-    """One workload's client: every command of redis-py, plus batches, within the pool's deadlines.
-
-    A command that takes longer than `command_timeout_seconds` is given up and its connection closed, so that
-    the late reply can reach nobody else; a cancelled command likewise. Nothing is ever sent twice: a write
-    whose answer was lost may have happened. Commands that wait by design (`BLPOP`, `XREAD BLOCK`) have no
-    deadline but their own, and hold a connection meanwhile; so do subscriptions.
+    Commands of all callers travel together on few connections. Subscriptions, `WATCH` and commands that wait
+    by design (`BLPOP`, `XREAD BLOCK`) get a connection of their own, at most `max_connections` at a time.
+    A command that takes longer than `command_timeout_seconds` is given up; a cancelled caller costs nobody
+    else anything. What has effects is never sent twice.
 
     It belongs to a `RedisPools`, which closes it; see there for an example.
     """
 
-    def __init__(self, pool: FairPool, settings: PoolSettings, *, backend: str) -> None:
-        super().__init__(connection_pool=pool)
+    def __init__(self, lane: Lane, pool: FairPool, settings: PoolSettings, *, backend: str) -> None:
+        Redis.__init__(self, connection_pool=pool)
+        BatchCommands.__init__(self, settings)
+        self.backend = backend
+        self._lane = lane
+        self._mux = lane.mux
         self._fair_pool = pool
-        self._chunk = settings.batch_chunk
-        self._backend = backend
-        self._counts = _Counts()
-        self._deadline = _Deadline(pool.name, settings.command_timeout_seconds, self._counts)
+        self._settings = settings
+        self._deadline = CommandDeadline(pool.name, settings.command_timeout_seconds)
+        self._kinds: dict[Any, _Kind] = {}
+
+    @property
+    def raising(self) -> OptimizedRedis:
+        """The same pool for callers who want to know: what would be answered with a miss is raised."""
+        if self._settings.when_unavailable == "raise":
+            return self
+        settings = self._settings.model_copy(update={"when_unavailable": "raise"})
+        lane = Lane(self._lane.gate, settings, self._mux)
+        return OptimizedRedis(lane, self._fair_pool, settings, backend=self.backend)
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run one command.
 
         Raises:
-            PoolExhausted: no connection came free in time.
-            redis.exceptions.TimeoutError: connecting, or the command, took too long.
-            redis.exceptions.RedisError: Redis refused the command or is away.
+            CircuitOpen: Redis failed so often that it is left alone for a while.
+            PoolExhausted: there was no room in time.
+            RedisTimeout, RedisLost: Redis did not answer; both are redis-py's exceptions too.
+            redis.exceptions.RedisError: Redis refused the command.
         """
-        self._counts.commands += 1
+        kind = self._kinds.get(args[0]) or self._learn(args[0])
+        mux, lane = self._mux, self._lane
+        if mux is None or not kind.shared or (kind.depends and needs_own_connection(args)):
+            return await self._execute_alone(args, options)
+        packed = pack(args)
+        gate = lane.gate
+        gate.counts.calls += 1
         try:
-            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # redis-py's
-        except (RedisError, Unavailable):
-            self._counts.errors += 1
-            raise
+            if gate.breaker.state == "closed" and (ready := mux.ready()) and gate.limiter.take():
+                reply = await ready.call(packed, gate.breaker.generation)
+            else:
+                reply = await lane.send(packed)
+        except BaseException as failure:
+            if EMPTY_RESPONSE in options and isinstance(failure, ResponseError):
+                gate.counts.ok += 1
+                return options[EMPTY_RESPONSE]
+            recovered = await lane.recover(
+                failure,
+                partial(lane.send, packed),
+                repeatable=partial(is_repeatable, args),
+                miss=partial(miss_of, args),
+            )
+            if recovered.missed:
+                return recovered.reply
+            reply = recovered.reply
+        else:
+            gate.counts.ok += 1
+        if kind.callback is None:
+            return reply
+        answer = _parsed(kind.callback, reply, options)
+        return await answer if inspect.isawaitable(answer) else answer
 
-    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> DeadlinePipeline:
+    def set_response_callback(self, command: str, callback: Callable[..., Any]) -> None:
+        """Let a function of your own make the answer out of the reply, as in redis-py."""
+        super().set_response_callback(command, callback)
+        self._kinds.clear()
+
+    def client(self) -> Redis:
+        """Return redis-py's client on one connection of the pool, held until it is closed."""
+        return Redis(connection_pool=self.connection_pool, single_connection_client=True)
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> OptimizedPipeline:
         """Return a pipeline under the pool's deadline; as in redis-py, a transaction unless told no."""
-        pipe = DeadlinePipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
-        pipe._deadline = self._deadline
-        return pipe
+        return OptimizedPipeline(
+            self, self._lane, self._deadline, transaction=transaction, shard_hint=shard_hint
+        )
 
-    async def batch_get(self, keys: Iterable[str | bytes]) -> list[bytes | None]:
-        """Return the values of many keys, in order; None where there is none, or none of this kind."""
-        values: list[bytes | None] = []
-        for chunk in _chunks(keys, self._chunk):
-            values += await self.mget(chunk)  # type: ignore[arg-type]  # bytes: an endpoint cannot ask to decode
-        return values
+    def answer_of(self, command: Command, reply: Any, options: dict[str, Any]) -> Any:
+        """Return what redis-py makes of a reply to a command; an error stays as it is."""
+        kind = self._kinds.get(command[0]) or self._learn(command[0])
+        if kind.callback is None or isinstance(reply, Exception):
+            return reply
+        return _parsed(kind.callback, reply, options)
 
-    async def batch_set(self, mapping: Mapping[str, Encodable], ttl_seconds: float | None = None) -> None:
-        """Store many values, all to live as long.
-
-        It is no transaction: what was sent before a failure stays stored, whole values only.
-
-        Args:
-            mapping: What to store; nothing is encoded but text and numbers.
-            ttl_seconds: How long the values live, to the millisecond; None is for ever.
-
-        Raises:
-            SettingsError: `ttl_seconds` is not above 0.
-            PoolExhausted, redis.exceptions.RedisError: as for one command.
-        """
-        milliseconds = None if ttl_seconds is None else _milliseconds(ttl_seconds)
-        for chunk in _chunks(mapping.items(), self._chunk):
-            pipe = self.pipeline(transaction=False)
-            for key, value in chunk:
-                pipe.set(key, value, px=milliseconds)
-            await pipe.execute()
-
-    async def batch_delete(self, keys: Iterable[str | bytes]) -> int:
-        """Remove many keys and return how many there were; Redis frees their memory in the background."""
-        removed = 0
-        for chunk in _chunks(keys, self._chunk):
-            removed += await self.unlink(*chunk)
-        return removed
-
-    async def get_metrics(self) -> dict[str, str | int]:
+    async def get_metrics(self) -> dict[str, str | int | float]:
         """Return what this pool has done since it was made, and what it is doing.
 
-        `errors` are calls that raised and replies that refuse; `timeouts` are those whose command took too
-        long, `refusals` those that got no connection; `waits` counts callers that had to stand in line.
+        `calls` is `ok + failed + rejected + cancelled` when nothing is under way; `circuit_state` is
+        `closed`, `open` or `half_open`; `limit` is how many commands may be `in_flight`. `own_connections`
+        are those lent to one caller each, of which there are at most `max_connections`.
         """
-        pool, counts = self._fair_pool, self._counts
+        pool = self._fair_pool
+        lane = self._lane.metrics
         return {
-            "pool": pool.name,
-            "backend": self._backend,
-            "commands": counts.commands,
-            "errors": counts.errors,
-            "timeouts": counts.timeouts,
+            **lane,
+            "backend": self.backend,
+            "connections": int(lane["connections"]) + pool.in_use + pool.idle,
+            "own_connections": pool.in_use,
             "max_connections": pool.max_connections,
-            "in_use": pool.in_use,
-            "idle": pool.idle,
-            "waiting": pool.waiting,
-            "waits": pool.waits,
-            "refusals": pool.refusals,
+            "waiting": int(lane["waiting"]) + pool.waiting,
+            "waits": int(lane["waits"]) + pool.waits,
+            "refusals": int(lane["refusals"]) + pool.refusals,
         }
+
+    async def ready(self) -> bool:
+        """Tell whether Redis answers within the pool's deadlines: a readiness probe.
+
+        It asks even while the breaker is open, and what it finds out does not count for the breaker.
+        """
+        settings = self._settings
+        patience_s = settings.connect_timeout_seconds + settings.command_timeout_seconds
+        try:
+            async with CommandDeadline(self._fair_pool.name, patience_s).over("PING"), self.client() as own:
+                return bool(await own.ping())
+        except (RedisError, Unavailable, OSError):
+            return False
+
+    async def close_pool(self) -> None:
+        """Close every connection of the pool for good; whoever waits for a reply is told so."""
+        if self._mux is not None:
+            await self._mux.aclose()
+        await self._fair_pool.aclose()
+
+    async def _run_many(self, commands: Sequence[Command]) -> list[Any]:
+        if self._mux is None or any(needs_own_connection(command) for command in commands):
+            pipe = self.pipeline(transaction=False)
+            for command in commands:
+                pipe.execute_command(*command)
+            return await pipe.execute(raise_on_error=False)
+        packed, lane = pack_many(commands), self._lane
+        lane.gate.counts.calls += 1
+        send = partial(lane.send, packed, len(commands))
+        try:
+            replies = await send()
+        except BaseException as failure:
+            recovered = await lane.recover(
+                failure, send, repeatable=lambda: all(map(is_repeatable, commands))
+            )
+            replies = recovered.reply
+        else:
+            lane.gate.counts.ok += 1
+        return [self.answer_of(command, reply, {}) for command, reply in zip(commands, replies, strict=True)]
+
+    async def _execute_alone(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Run a command on a connection lent to it: what may not share one, and everything on `classic`."""
+        lane = self._lane
+        lane.gate.counts.calls += 1
+        send = partial(self._send_alone, args, options)
+        try:
+            reply = await send()
+        except BaseException as failure:
+            recovered = await lane.recover(
+                failure, send, repeatable=partial(is_repeatable, args), miss=partial(miss_of, args)
+            )
+            return recovered.reply
+        lane.gate.counts.ok += 1
+        return reply
+
+    async def _send_alone(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        gate = self._lane.gate
+        generation = gate.breaker.admit()
+        began_s = gate.clock()
+        try:
+            reply = await super().execute_command(*args, **dict(options))  # type: ignore[no-untyped-call]  # redis-py's
+        except BaseException as failure:
+            if blames_server(failure):
+                gate.breaker.record(generation, failed=1)
+            elif isinstance(failure, ResponseError):
+                gate.breaker.record(generation, ok=1)
+            else:
+                gate.breaker.release(generation)
+            if type(failure) is RedisConnectionError:
+                raise RedisLost(
+                    f"The connection of pool {gate.name} was lost: {failure}; a command that writes may have "
+                    "happened.",
+                    pool=gate.name,
+                    sent=True,
+                ) from None
+            raise
+        took_s = gate.clock() - began_s
+        if waits_by_design(args):
+            took_s = 0.0  # waiting was its purpose and says nothing of the server
+        gate.counts.observe(took_s)
+        gate.breaker.record(generation, ok=1, slow=int(took_s > gate.slow_s))
+        return reply
 
     async def _send_command_parse_response(
         self, conn: AbstractConnection, command_name: str, *args: Any, **options: Any
     ) -> Any:
         # redis-py's seam between having a connection and using it: waiting in line and connecting are over.
-        deadline = nullcontext() if _waits_by_itself(args) else self._deadline.over(str(command_name))
+        deadline = nullcontext() if waits_by_design(args) else self._deadline.over(str(command_name))
         async with deadline:
             return await super()._send_command_parse_response(conn, command_name, *args, **options)  # type: ignore[no-untyped-call]  # redis-py's
 
-
-class DeadlinePipeline(Pipeline):
-    """redis-py's pipeline, each of whose journeys to the server has the pool's deadline."""
-
-    _deadline: _Deadline
-
-    async def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """Send the queued commands and return their replies, in order.
-
-        Raises:
-            PoolExhausted: no connection came free in time.
-            redis.exceptions.TimeoutError: connecting, or the whole pipeline, took too long.
-            redis.exceptions.RedisError: the server is away, or (with `raise_on_error`) refused a command.
-        """
-        counts = self._deadline.counts
-        counts.commands += len(self.command_stack)
-        try:
-            replies: list[Any] = await super().execute(raise_on_error)
-        except (RedisError, Unavailable):
-            counts.errors += 1
-            raise
-        counts.errors += sum(isinstance(reply, RedisError) for reply in replies)
-        return replies
-
-    async def _execute_pipeline(self, connection: Connection, commands: Any, raise_on_error: bool) -> Any:
-        async with self._deadline.over(f"A pipeline of {len(commands)} commands"):
-            return await super()._execute_pipeline(connection, commands, raise_on_error)
-
-    async def _execute_transaction(self, connection: Connection, commands: Any, raise_on_error: bool) -> Any:
-        async with self._deadline.over(f"A transaction of {len(commands)} commands"):
-            return await super()._execute_transaction(connection, commands, raise_on_error)
-
-    async def _send_command_parse_response(
-        self, conn: AbstractConnection, command_name: str, *args: Any, **options: Any
-    ) -> Any:
-        async with self._deadline.over(str(command_name)):
-            return await super()._send_command_parse_response(conn, command_name, *args, **options)  # type: ignore[no-untyped-call]  # redis-py's
-
-
-def _waits_by_itself(args: tuple[Any, ...]) -> bool:
-    name = _word(args[0])
-    if name in ("XREAD", "XREADGROUP"):
-        return "BLOCK" in takewhile(lambda word: word != "STREAMS", map(_word, args[1:]))
-    return name in _WAITS_BY_ITSELF
-
-
-def _word(argument: Any) -> str:
-    return (argument.decode("latin-1") if isinstance(argument, bytes) else str(argument)).upper()
-
-
-def _milliseconds(ttl_seconds: float) -> int:
-    if not 0 < ttl_seconds < math.inf:
-        raise SettingsError(
-            f"ttl_seconds={ttl_seconds!r} is refused: it must be above 0. Leave it out for no end.",
-            path="ttl_seconds",
-            value=ttl_seconds,
-            allowed="a number > 0",
+    def _learn(self, name: Any) -> _Kind:
+        if len(self._kinds) >= _MOST_KINDS:
+            self._kinds.clear()  # names are the program's own, unless it passes on a user's
+        upper = word(name)
+        kind = _Kind(
+            callback=self.response_callbacks.get(upper),
+            shared=upper in _DEPENDS_ON_ARGUMENTS or not needs_own_connection((upper,)),
+            depends=upper in _DEPENDS_ON_ARGUMENTS,
         )
-    return max(1, round(ttl_seconds * 1_000))
+        self._kinds[name] = kind
+        return kind
 
 
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
+def _parsed(callback: Callable[..., Any], reply: Any, options: dict[str, Any]) -> Any:
+    options.pop("keys", None)
+    options.pop(NEVER_DECODE, None)
+    options.pop(EMPTY_RESPONSE, None)
+    return callback(reply, **options)

@@ -21,9 +21,12 @@ import asyncio
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.exceptions import AuthenticationError
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from perfkit.errors import PoolExhausted, Unavailable
+from perfkit.pools.failures import RedisLost, RedisTimeout
 from perfkit.pools.settings import PoolSettings
 
 __all__ = ["FairPool"]
@@ -62,8 +65,9 @@ class FairPool(ConnectionPool):
 
         Raises:
             PoolExhausted: none came free within `acquire_timeout_seconds`.
-            redis.exceptions.TimeoutError: a new one was not ready within `connect_timeout_seconds`.
-            redis.exceptions.ConnectionError: the server is away.
+            RedisTimeout: a new one was not ready within `connect_timeout_seconds`.
+            RedisLost: the server is away.
+            redis.exceptions.AuthenticationError: user or password are wrong.
             Unavailable: the pool is closed.
         """
         await self._take_slot()
@@ -135,8 +139,16 @@ class FairPool(ConnectionPool):
         try:
             async with asyncio.timeout(patience_s):
                 await self.ensure_connection(connection)
-        except TimeoutError:
-            raise RedisTimeoutError(
+        except (TimeoutError, RedisTimeoutError):
+            raise RedisTimeout(
                 f"A connection of pool {self.name} was not ready within {patience_s:g} s: the server is away "
-                f"or stalled. See pools.{self.name}.connect_timeout_seconds."
+                f"or stalled. See pools.{self.name}.connect_timeout_seconds.",
+                pool=self.name,
+                sent=False,
+            ) from None
+        except AuthenticationError:
+            raise
+        except RedisConnectionError as trouble:
+            raise RedisLost(
+                f"Pool {self.name} could not connect: {trouble}", pool=self.name, sent=False
             ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from collections.abc import AsyncGenerator, Mapping
 from enum import StrEnum
 
@@ -11,12 +12,16 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
+from perfkit.clock import Clock, now_s
 from perfkit.errors import SettingsError, did_you_mean
 from perfkit.events import Probe, log_probe
 from perfkit.knobs import iter_knobs, parsed, replaced
 from perfkit.pools.client import OptimizedRedis
 from perfkit.pools.endpoint import Endpoint
 from perfkit.pools.fair import FairPool
+from perfkit.pools.gate import Gate
+from perfkit.pools.lane import Lane
+from perfkit.pools.mux import MuxTransport
 from perfkit.pools.settings import PoolSettings, PoolsSettings
 
 __all__ = ["PoolType", "RedisPools", "get_optimized_redis_client"]
@@ -52,25 +57,50 @@ class RedisPools:
         settings: PoolsSettings | None = None,
         endpoint: Endpoint | None = None,
         *,
+        clock: Clock = now_s,
+        rng: random.Random | None = None,
         probe: Probe = log_probe,
     ) -> None:
+        """Make the pools; nothing is opened yet.
+
+        Args:
+            settings: Default: the knobs' defaults.
+            endpoint: Where Redis is; default: as the environment says.
+            clock: Breakers, limits and deadlines go by it.
+            rng: Draws the jitter of retries and of the breaker's waits.
+            probe: Hears when a circuit opens or closes, and when the embedded stand-in is used.
+        """
         self._settings = settings or PoolsSettings()
         self._endpoint = endpoint or Endpoint.from_env(probe=probe)
+        self._clock = clock
+        self._rng = rng
+        self._probe = probe
         self._clients: dict[PoolType, OptimizedRedis] = {}
 
     def client(self, pool_type: PoolType = PoolType.DEFAULT) -> OptimizedRedis:
-        """Return the workload's client; the same one every time."""
-        if pool_type not in self._clients:
-            settings: PoolSettings = getattr(self._settings, pool_type.value)
-            pool = FairPool(pool_type.value, settings, **_connection(self._endpoint, settings))
-            self._clients[pool_type] = OptimizedRedis(pool, settings, backend=self._endpoint.backend)
-        return self._clients[pool_type]
+        """Return the workload's client, the same one every time; to be called within the running loop."""
+        kind = pool_type if self._settings.partitioned else PoolType.DEFAULT
+        if kind not in self._clients:
+            self._clients[kind] = self._open(kind)
+        return self._clients[kind]
 
     async def aclose(self) -> None:
         """Close every connection; clients handed out so far are closed for good."""
         clients, self._clients = self._clients, {}
         for client in clients.values():
-            await client.connection_pool.aclose()
+            await client.close_pool()
+
+    def _open(self, kind: PoolType) -> OptimizedRedis:
+        settings: PoolSettings = getattr(self._settings, kind.value)
+        gate = Gate(kind.value, settings, clock=self._clock, rng=self._rng, probe=self._probe)
+        embedded = self._endpoint.backend == "fakeredis"
+        mux = None
+        if settings.transport == "mux" and not embedded:
+            mux = MuxTransport(gate, settings, self._endpoint.connection)
+        pool = FairPool(
+            kind.value, _lent(settings, embedded=embedded), **_connection(self._endpoint, settings)
+        )
+        return OptimizedRedis(Lane(gate, settings, mux), pool, settings, backend=self._endpoint.backend)
 
 
 async def get_optimized_redis_client(pool_type: PoolType = PoolType.DEFAULT) -> OptimizedRedis:
@@ -122,6 +152,13 @@ def _settings_from(env: Mapping[str, str]) -> PoolsSettings:
         info = knobs[name]
         values[info.path.removeprefix("pools.")] = parsed(info, env[name], place=name)
     return replaced(PoolsSettings(), values)
+
+
+def _lent(settings: PoolSettings, *, embedded: bool) -> PoolSettings:
+    """The stand-in has no socket to share; a connection for each call under way comes to the same."""
+    if embedded and settings.transport == "mux":
+        return settings.model_copy(update={"max_connections": settings.inflight_max})
+    return settings
 
 
 def _connection(endpoint: Endpoint, settings: PoolSettings) -> dict[str, object]:

@@ -1,5 +1,24 @@
 """What keeps one slow or absent part from taking the others with it."""
 
+from perfkit.resilience.breaker import BreakerRules, BreakerState, CircuitBreaker
+from perfkit.resilience.deadline import Watchdog
+from perfkit.resilience.limit import Aimd, Fixed, Gradient2, Limit, Limiter, Window
+from perfkit.resilience.retry import RetryBudget, full_jitter_s
 from perfkit.resilience.singleflight import Flight, SingleFlight
 
-__all__ = ["Flight", "SingleFlight"]
+__all__ = [
+    "Aimd",
+    "BreakerRules",
+    "BreakerState",
+    "CircuitBreaker",
+    "Fixed",
+    "Flight",
+    "Gradient2",
+    "Limit",
+    "Limiter",
+    "RetryBudget",
+    "SingleFlight",
+    "Watchdog",
+    "Window",
+    "full_jitter_s",
+]

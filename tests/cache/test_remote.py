@@ -307,7 +307,9 @@ async def test_a_dead_server_counts_and_does_not_raise(
 async def test_a_dead_server_behind_the_pools_counts_and_does_not_raise(mortal: RedisServer) -> None:
     """The client a service has: its own errors, Unavailable among them, are failures like any other."""
     pools = RedisPools(PoolsSettings(), Endpoint.from_url(mortal.url), probe=lambda _event: None)
-    tier = RemoteTier(pools.client(PoolType.CACHE), prefix="t:", epoch=Time(), probe=lambda _event: None)
+    tier = RemoteTier(
+        pools.client(PoolType.CACHE).raising, prefix="t:", epoch=Time(), probe=lambda _event: None
+    )
     stored = await put(tier, "k", "v")
     alive = await value_of(tier, "k")
     mortal.close()

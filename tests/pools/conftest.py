@@ -34,7 +34,7 @@ async def opened() -> AsyncIterator[Callable[..., OptimizedRedis]]:
     """Open pools that are closed when the test ends."""
     every: list[RedisPools] = []
 
-    def open_pool(endpoint: Endpoint, **knobs: float) -> OptimizedRedis:
+    def open_pool(endpoint: Endpoint, **knobs: float | str) -> OptimizedRedis:
         settings = PoolsSettings(default=PoolSettings.model_validate(knobs))
         every.append(RedisPools(settings, endpoint, probe=null_probe))
         return every[-1].client(PoolType.DEFAULT)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from perfkit.errors import SettingsError
+from perfkit.errors import SettingsError, Unavailable
 from perfkit.pools import Endpoint, OptimizedRedis, PoolType, RedisPools
-from perfkit.pools.client import _waits_by_itself
+from perfkit.pools.commands import waits_by_design
 
 Opened = Callable[..., OptimizedRedis]
 
@@ -71,7 +70,12 @@ async def test_a_refused_command_is_counted_and_leaves_the_connection_fit(client
     metrics = await client.get_metrics()
 
     assert replies[1] == b"x"
-    assert (metrics["errors"], metrics["timeouts"], metrics["in_use"], metrics["idle"]) == (2, 0, 0, 1)
+    assert (metrics["failed"], metrics["timeouts"], metrics["in_flight"], metrics["connections"]) == (
+        1,
+        0,
+        0,
+        1,
+    )
 
 
 async def test_a_pipeline_is_a_transaction_unless_told_otherwise(client: OptimizedRedis) -> None:
@@ -89,7 +93,7 @@ async def test_watch_and_locks_work_through_the_pool(client: OptimizedRedis) -> 
         await pipe.execute()
 
     assert await client.get("a") == b"mine"
-    assert (await client.get_metrics())["in_use"] == 0
+    assert (await client.get_metrics())["own_connections"] == 0
 
 
 async def test_metrics_tell_what_happened(client: OptimizedRedis) -> None:
@@ -100,8 +104,8 @@ async def test_metrics_tell_what_happened(client: OptimizedRedis) -> None:
     metrics = await client.get_metrics()
 
     assert metrics["pool"] == "default"
-    assert metrics["commands"] == 1 + 4 + 2  # FLUSHDB, four SET, two MGET of up to three keys
-    assert (metrics["errors"], metrics["waiting"], metrics["waits"], metrics["refusals"]) == (0, 0, 0, 0)
+    assert metrics["ok"] == metrics["calls"] == 1 + 2 + 2  # FLUSHDB, and chunks of up to three keys
+    assert (metrics["failed"], metrics["waiting"], metrics["waits"], metrics["refusals"]) == (0, 0, 0, 0)
 
 
 async def test_each_workload_has_connections_of_its_own(endpoint: Endpoint) -> None:
@@ -118,15 +122,15 @@ async def test_each_workload_has_connections_of_its_own(endpoint: Endpoint) -> N
 
 
 async def test_a_server_that_is_not_there_fails_at_once(opened: Opened) -> None:
-    """No retries: the caller hears of it from the first attempt, and the pool stays usable."""
-    client: OptimizedRedis = opened(Endpoint.from_url("unix:///nowhere/r.sock"))
+    """Ten callers hear that nobody is there; the breaker tells the others, without trying."""
+    client: OptimizedRedis = opened(Endpoint.from_url("unix:///nowhere/r.sock"), retries=0)
 
     for _ in range(20):
-        with pytest.raises(RedisConnectionError):
+        with pytest.raises(Unavailable):
             await client.get("a")
 
     metrics = await client.get_metrics()
-    assert (metrics["errors"], metrics["in_use"], metrics["idle"]) == (20, 0, 0)
+    assert (metrics["failed"], metrics["rejected"], metrics["connections"]) == (10, 10, 0)
 
 
 @pytest.mark.parametrize(
@@ -141,4 +145,4 @@ async def test_a_server_that_is_not_there_fails_at_once(opened: Opened) -> None:
 )
 def test_only_commands_that_wait_by_design_have_no_deadline(command: tuple[object, ...], waits: bool) -> None:
     """XREAD waits only when told to BLOCK, and a stream may bear that name."""
-    assert _waits_by_itself(command) is waits
+    assert waits_by_design(command) is waits

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 import pytest
 from fakeredis import FakeServer
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from perfkit.errors import PoolExhausted, Unavailable
@@ -38,7 +37,7 @@ def pool_of_two() -> FairPool:
 
 async def test_equal_workers_get_equal_turns(opened: Opened, endpoint: Endpoint) -> None:
     """Of 32 workers over 4 connections none is starved: their turns differ by one round at most."""
-    client = opened(endpoint, max_connections=4, acquire_timeout_seconds=30)
+    client = opened(endpoint, transport="classic", max_connections=4, acquire_timeout_seconds=30)
     turns = [0] * 32
 
     async def work(worker: int) -> None:
@@ -116,7 +115,13 @@ async def test_a_closed_pool_refuses_those_who_wait_and_those_who_come(pool_of_t
 
 async def test_a_storm_of_cancellations_loses_nothing(opened: Opened, endpoint: Endpoint) -> None:
     """Every cancel is heard, every survivor gets its own key's value, every connection comes back."""
-    client = opened(endpoint, max_connections=4, acquire_timeout_seconds=30, command_timeout_seconds=30)
+    client = opened(
+        endpoint,
+        transport="classic",
+        max_connections=4,
+        acquire_timeout_seconds=30,
+        command_timeout_seconds=30,
+    )
     await client.batch_set({f"k{n}": n for n in range(600)})
     chance = random.Random(7)  # noqa: S311  # a storm is no secret
     tasks = [asyncio.create_task(client.get(f"k{n}")) for n in range(600)]
@@ -137,13 +142,13 @@ async def test_a_storm_of_cancellations_loses_nothing(opened: Opened, endpoint: 
     assert 50 < len(cancelled) < 550
     assert await client.batch_get([f"k{n}" for n in range(600)]) == [str(n).encode() for n in range(600)]
     metrics = await client.get_metrics()
-    assert (metrics["in_use"], metrics["waiting"]) == (0, 0)
-    assert metrics["idle"] <= 4
+    assert (metrics["own_connections"], metrics["waiting"]) == (0, 0)
+    assert metrics["connections"] <= 4
 
 
 async def test_an_unread_reply_never_reaches_the_next_caller(opened: Opened, endpoint: Endpoint) -> None:
     """A connection that comes back dirty is replaced before it is lent again."""
-    client = opened(endpoint, max_connections=1)
+    client = opened(endpoint, transport="classic", max_connections=1)
     await client.batch_set({"a": "of a", "b": "of b"})
     connection = await client.connection_pool.get_connection()
     await connection.send_command("GET", "a")
@@ -157,7 +162,9 @@ async def test_a_stalled_server_costs_one_deadline_and_no_mix_up(
     opened: Opened, own_server: RedisServer
 ) -> None:
     """Commands and pipelines are given up in time; after the stall replies belong to their callers."""
-    client = opened(Endpoint.from_url(own_server.url), max_connections=2, command_timeout_seconds=0.2)
+    client = opened(
+        Endpoint.from_url(own_server.url), transport="classic", max_connections=2, command_timeout_seconds=0.2
+    )
     await client.batch_set({"a": "of a", "b": "of b", "n": 0})
     await asyncio.gather(client.ping(), client.ping())  # both connections are open
     os.kill(own_server.pid, signal.SIGSTOP)
@@ -172,15 +179,16 @@ async def test_a_stalled_server_costs_one_deadline_and_no_mix_up(
     assert await client.get("b") == b"of b"
     assert await client.get("n") in (b"0", b"1"), "INCR was sent twice"
     metrics = await client.get_metrics()
-    assert (metrics["timeouts"], metrics["errors"], metrics["in_use"]) == (2, 2, 0)
+    assert (metrics["timeouts"], metrics["failed"], metrics["own_connections"]) == (3, 3, 0)
 
 
 async def test_a_server_that_accepts_but_never_greets_is_given_up(
     opened: Opened, own_server: RedisServer
 ) -> None:
     """The connect deadline covers the handshake; cancelling in the midst of it leaves nothing half open."""
-    client = opened(Endpoint.from_url(own_server.url), max_connections=1, connect_timeout_seconds=0.05)
-    patient = opened(Endpoint.from_url(own_server.url), max_connections=1, connect_timeout_seconds=30)
+    classic = {"transport": "classic", "max_connections": 1}
+    client = opened(Endpoint.from_url(own_server.url), connect_timeout_seconds=0.05, **classic)
+    patient = opened(Endpoint.from_url(own_server.url), connect_timeout_seconds=30, **classic)
     os.kill(own_server.pid, signal.SIGSTOP)
     try:
         with pytest.raises(RedisTimeoutError, match=r"not ready within 0\.05 s"):
@@ -192,7 +200,7 @@ async def test_a_server_that_accepts_but_never_greets_is_given_up(
         os.kill(own_server.pid, signal.SIGCONT)
 
     for pool in (client, patient):
-        assert (await pool.get_metrics())["idle"] == 0
+        assert (await pool.get_metrics())["connections"] == 0
         assert await pool.ping()
 
 
@@ -201,15 +209,20 @@ async def test_a_killed_server_fails_every_command_and_keeps_no_connection(
     own_server: RedisServer,
 ) -> None:
     """Callers in flight and callers in line all hear of it; nobody hangs."""
-    client = opened(Endpoint.from_url(own_server.tcp_url), max_connections=2, acquire_timeout_seconds=5)
+    client = opened(
+        Endpoint.from_url(own_server.tcp_url),
+        transport="classic",
+        max_connections=2,
+        acquire_timeout_seconds=5,
+    )
     await client.ping()
     os.kill(own_server.pid, signal.SIGKILL)
 
     results = await asyncio.gather(*(client.get("a") for _ in range(20)), return_exceptions=True)
 
-    assert all(isinstance(result, RedisError) for result in results)
+    assert all(isinstance(result, Unavailable) for result in results)
     metrics = await client.get_metrics()
-    assert (metrics["in_use"], metrics["idle"], metrics["waiting"]) == (0, 0, 0)
+    assert (metrics["own_connections"], metrics["connections"], metrics["waiting"]) == (0, 0, 0)
 
 
 async def test_the_stand_in_can_go_away_and_come_back(opened: Opened) -> None:

@@ -1,0 +1,70 @@
+"""Redis did not answer: perfkit's exceptions, which are redis-py's as well.
+
+Code written for redis-py catches `redis.exceptions.ConnectionError`; code written for perfkit catches
+`perfkit.errors.Unavailable`. What the pools raise is both, so neither has to know of the other. An error that
+Redis itself answers with (`WRONGTYPE`, `NOAUTH`, `OOM`) stays redis-py's own.
+"""
+
+from __future__ import annotations
+
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    ReadOnlyError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from perfkit.errors import Unavailable
+
+__all__ = ["RedisLost", "RedisTimeout", "blames_server", "is_passing", "may_have_happened"]
+
+
+class RedisLost(Unavailable, RedisConnectionError):
+    """There is no connection, or it was lost before the answer came.
+
+    `sent` tells whether the command had left: then it may have happened, and only its caller knows whether to
+    repeat it.
+    """
+
+    def __init__(self, message: str, *, pool: str, sent: bool) -> None:
+        super().__init__(message, dependency=f"pool {pool}")
+        self.sent = sent
+
+
+class RedisTimeout(Unavailable, RedisTimeoutError):
+    """The answer did not come in time; if the command writes and `sent` is true, it may have happened."""
+
+    def __init__(self, message: str, *, pool: str, sent: bool = True) -> None:
+        super().__init__(message, dependency=f"pool {pool}")
+        self.sent = sent
+
+
+_DOWN = (BusyLoadingError, MasterDownError, ClusterDownError, ReadOnlyError)
+_REFUSED = (AuthenticationError, AuthorizationError)
+
+
+def blames_server(failure: BaseException) -> bool:
+    """Tell whether a failure says that the server cannot serve, which a circuit breaker should count.
+
+    A wrong password, a wrong type or a full memory is an answer: the server is there.
+    """
+    if isinstance(failure, _REFUSED):
+        return False
+    return isinstance(failure, (RedisConnectionError, RedisTimeoutError, *_DOWN))
+
+
+def is_passing(failure: BaseException) -> bool:
+    """Tell whether the same command may succeed a moment later."""
+    return blames_server(failure) or isinstance(failure, TryAgainError)
+
+
+def may_have_happened(failure: BaseException) -> bool:
+    """Tell whether a command that failed so may have been carried out; an answer says that it was not."""
+    if isinstance(failure, (RedisLost, RedisTimeout)):
+        return failure.sent
+    return isinstance(failure, (RedisConnectionError, RedisTimeoutError)) and not isinstance(failure, _DOWN)

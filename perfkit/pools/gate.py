@@ -1,0 +1,154 @@
+"""The gate of a pool: who may ask Redis now, and what is learned from how it went.
+
+    caller ──▶ breaker ──▶ limiter ──▶ transport ──▶ Redis
+                  ▲           ▲            │
+                  └───────────┴── outcome ─┘
+
+One gate stands before all connections of a workload. Passing it takes a place among the calls under way; the
+place is given back when the reply is there, when the call is given up, or when its connection is lost,
+whichever comes first, and never twice. A caller that leaves early takes nothing with it: its command is under
+way until Redis answers, and only then is its place free.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from perfkit.clock import Clock, now_s
+from perfkit.events import Probe, null_probe
+from perfkit.pools.counts import PoolCounts
+from perfkit.pools.settings import PoolSettings
+from perfkit.resilience import (
+    Aimd,
+    BreakerRules,
+    CircuitBreaker,
+    Fixed,
+    Gradient2,
+    Limit,
+    Limiter,
+    RetryBudget,
+)
+
+__all__ = ["Gate"]
+
+_RETRY_SHARE: Final = 0.1
+
+
+class Gate:
+    """Breaker, limiter, retry budget and counts of one pool."""
+
+    __slots__ = ("_calls_earned", "breaker", "budget", "clock", "counts", "limiter", "name", "rng", "slow_s")
+
+    def __init__(
+        self,
+        name: str,
+        settings: PoolSettings,
+        *,
+        clock: Clock = now_s,
+        rng: random.Random | None = None,
+        probe: Probe = null_probe,
+    ) -> None:
+        self.name = name
+        self.counts = PoolCounts()
+        self.clock = clock
+        self.rng = rng or random.Random()  # noqa: S311  # jitter, not a secret
+        self.slow_s = settings.slow_call_seconds
+        self.breaker = CircuitBreaker(
+            f"pool {name}", _rules(settings), clock=clock, rng=self.rng, probe=probe
+        )
+        self.limiter = Limiter(
+            name, _limit(settings), patience_s=settings.acquire_timeout_seconds, clock=clock
+        )
+        self._calls_earned = 0
+        self.budget = RetryBudget(share=_RETRY_SHARE, clock=clock)
+
+    async def enter(self) -> int:
+        """Take a place, waiting for it if need be, and return the generation to report the outcome for.
+
+        Raises:
+            CircuitOpen: Redis is taken to be down.
+            PoolExhausted: there was no room in time.
+        """
+        generation = self.breaker.admit()
+        if self.limiter.take():
+            return generation
+        try:
+            await self.limiter.acquire()
+        except BaseException:
+            self.breaker.release(generation)
+            raise
+        return generation
+
+    def leave(self, generation: int) -> None:
+        """Give back a place whose command was not sent: that says nothing of the server."""
+        self.breaker.release(generation)
+        self.limiter.release()
+
+    def may_retry(self) -> bool:
+        """Spend one retry of the budget, to which every call adds, if there is one."""
+        calls = self.counts.calls
+        self.budget.earn(calls - self._calls_earned)
+        self._calls_earned = calls
+        return self.budget.allows()
+
+    def answered(
+        self, generation: int, replies: int, *, failed: int, slow: int, places: int, delay_s: float
+    ) -> None:
+        """Learn of a batch of replies.
+
+        Args:
+            generation: The breaker's, which `replies` of them were sent in; others tell nothing new.
+            replies: How many calls of that generation were answered.
+            failed: Those of them with an answer that says the server cannot serve.
+            slow: Those of them that took too long.
+            places: How many places are free again.
+            delay_s: What these calls took, added up.
+        """
+        self.breaker.record(generation, ok=replies - failed, failed=failed, slow=slow)
+        if places:
+            self.limiter.observe(delay_s, places)
+            self.limiter.release(places)
+
+    def gave_up(self, generation: int, waited_s: float) -> None:
+        """Learn that a call was too late; its place is free though its reply may still come."""
+        self.breaker.record(generation, failed=1)
+        self.limiter.observe(waited_s, 1, dropped=1)
+        self.limiter.release()
+
+    def lost(self, generations: set[int], places: int) -> None:
+        """Learn that a connection went with so many calls on it: one failure, however many it carried.
+
+        A server that is gone is found out by the next attempt to connect; one that only closed this
+        connection is not, and a breaker that opened for it would shut out a healthy server.
+        """
+        if generations:
+            self.breaker.record(max(generations), failed=1)
+        self.limiter.release(places)
+
+    def unreached(self, generation: int) -> None:
+        """Learn that there was no connection for a call."""
+        self.breaker.record(generation, failed=1)
+        self.limiter.release()
+
+
+def _rules(settings: PoolSettings) -> BreakerRules:
+    return BreakerRules(
+        window_seconds=settings.breaker_window_seconds,
+        min_calls=settings.breaker_min_calls,
+        failure_ratio=settings.breaker_failure_ratio,
+        open_seconds=settings.breaker_open_seconds,
+        max_open_seconds=max(settings.breaker_open_seconds, BreakerRules().max_open_seconds),
+    )
+
+
+def _limit(settings: PoolSettings) -> Limit:
+    """Three knobs are three numbers: where they contradict each other, the upper bound wins."""
+    high = settings.inflight_max
+    low = min(settings.inflight_min, high)
+    initial = min(max(settings.inflight_initial, low), high)
+    if settings.limit == "fixed":
+        return Fixed(initial)
+    if settings.limit == "aimd":
+        return Aimd(low=low, initial=initial, high=high)
+    return Gradient2(low=low, initial=initial, high=high)

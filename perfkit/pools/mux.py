@@ -1,0 +1,179 @@
+"""The shared connections of a pool: opened when first needed, once for all who wait, watched by one timer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from perfkit.errors import Unavailable
+from perfkit.pools.failures import RedisLost, RedisTimeout
+from perfkit.pools.gate import Gate
+from perfkit.pools.handshake import open_connection
+from perfkit.pools.settings import PoolSettings
+from perfkit.pools.wire import MuxConnection, Push
+from perfkit.resilience import Watchdog
+
+__all__ = ["MuxTransport"]
+
+
+class MuxTransport:
+    """Some connections to one server, each shared by all callers.
+
+    A connection that is lost is opened again by the next caller, not before: a server that nobody asks is
+    left alone, and one that is down is tried only as often as the breaker lets callers through.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        settings: PoolSettings,
+        connection: Mapping[str, Any],
+        *,
+        replica: bool = False,
+        on_push: Push | None = None,
+    ) -> None:
+        self._gate = gate
+        self._settings = settings
+        self._connection = connection
+        self._replica = replica
+        self._on_push = on_push
+        self._slots: list[MuxConnection | None] = [None] * settings.mux_connections
+        self._opening: dict[int, asyncio.Task[MuxConnection]] = {}
+        self._turn = 0
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self._watchdog = Watchdog(settings.command_timeout_seconds, self._expire, clock=gate.clock)
+
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return sum(connection is not None and connection.alive for connection in self._slots)
+
+    @property
+    def pending(self) -> int:
+        """How many calls are without their reply, those that were given up among them."""
+        return sum(len(connection) for connection in self._slots if connection is not None)
+
+    @property
+    def stalls(self) -> int:
+        """How often our own event loop was late, and Redis was not blamed for it."""
+        return self._watchdog.stalls
+
+    def ready(self) -> MuxConnection | None:
+        """Return the connection to use now, or None when one must be opened first."""
+        slots = self._slots
+        if len(slots) == 1:
+            connection = slots[0]
+        else:
+            self._turn = (self._turn + 1) % len(slots)
+            connection = slots[self._turn]
+        if connection is not None and connection.alive:
+            self._watchdog.wake()
+            return connection
+        return None
+
+    async def connected(self) -> MuxConnection:
+        """Return a connection, opening it if need be; callers who come meanwhile wait for the same one.
+
+        Raises:
+            RedisTimeout, RedisLost, redis.exceptions.RedisError: as `open_connection`.
+            Unavailable: the pool is closed.
+        """
+        slot = self._turn
+        connection = self._slots[slot]
+        if connection is None or not connection.alive:
+            task = self._opening.get(slot) or self._open(slot)
+            try:
+                connection = await asyncio.shield(task)
+            except RedisError as failure:
+                raise _anew(failure) from None
+            except asyncio.CancelledError:
+                if task.cancelled() and not _is_being_cancelled():
+                    raise self._refusal() from None
+                raise
+        self._watchdog.wake()
+        return connection
+
+    async def aclose(self) -> None:
+        """Close every connection; whoever waits for a reply is told so."""
+        self._closed = True
+        self._watchdog.close()
+        tasks = list(self._opening.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for connection in self._slots:
+            if connection is not None:
+                await connection.aclose()
+
+    def _open(self, slot: int) -> asyncio.Task[MuxConnection]:
+        if self._closed:
+            raise self._refusal()
+        task = self._loop.create_task(self._connect(slot))
+        self._opening[slot] = task
+        task.add_done_callback(lambda task: self._opened(slot, task))
+        return task
+
+    async def _connect(self, slot: int) -> MuxConnection:
+        connection = await open_connection(
+            self._make,
+            self._connection,
+            pool=self._gate.name,
+            patience_s=self._settings.connect_timeout_seconds,
+            replica=self._replica,
+        )
+        self._gate.counts.connects += 1
+        self._slots[slot] = connection
+        return connection
+
+    def _opened(self, slot: int, task: asyncio.Task[MuxConnection]) -> None:
+        self._opening.pop(slot, None)
+        if not task.cancelled():
+            task.exception()  # looked at, even if everybody who waited has left
+
+    def _make(self) -> MuxConnection:
+        return MuxConnection(
+            self._gate.name,
+            self._gate,
+            self._loop,
+            observe=self._gate.counts.observe,
+            on_lost=self._lost,
+            on_push=self._on_push,
+            flush_max_commands=self._settings.flush_max_commands,
+            flush_max_bytes=self._settings.flush_max_bytes,
+        )
+
+    def _lost(self, connection: MuxConnection) -> None:
+        if connection in self._slots and not self._closed:
+            self._gate.counts.disconnects += 1
+
+    def _refusal(self) -> Unavailable:
+        name = self._gate.name
+        return Unavailable(
+            f"Pool {name} is closed. Ask for a new client instead of keeping an old one.",
+            dependency=f"pool {name}",
+        )
+
+    def _expire(self, at_s: float) -> bool:
+        patience_s = self._settings.command_timeout_seconds
+        waiting = [
+            connection.expire(at_s - patience_s, patience_s)
+            for connection in self._slots
+            if connection is not None
+        ]
+        return any(waiting)
+
+
+def _is_being_cancelled() -> bool:
+    current = asyncio.current_task()
+    return current is not None and current.cancelling() > 0
+
+
+def _anew(failure: RedisError) -> RedisError:
+    """A copy for each who waited: one exception raised in many tasks would gather the tracebacks of all."""
+    if isinstance(failure, RedisLost | RedisTimeout):
+        return type(failure)(str(failure), pool=failure.dependency.removeprefix("pool "), sent=failure.sent)
+    return type(failure)(*failure.args)

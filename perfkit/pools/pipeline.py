@@ -1,0 +1,144 @@
+"""redis-py's pipeline, over the shared connections of a pool.
+
+Its commands leave as one piece, so a transaction needs no connection of its own: between `MULTI` and `EXEC`
+nothing of anybody else comes. Only `WATCH` does, because it spans several round trips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from redis.asyncio.client import Pipeline
+from redis.asyncio.connection import AbstractConnection, Connection
+from redis.client import EMPTY_RESPONSE
+from redis.exceptions import ExecAbortError, ResponseError, WatchError
+
+from perfkit.pools.commands import is_repeatable, needs_own_connection
+from perfkit.pools.deadline import CommandDeadline
+from perfkit.pools.failures import blames_server
+from perfkit.pools.lane import Lane
+from perfkit.pools.wire import pack_many
+
+if TYPE_CHECKING:
+    from perfkit.pools.client import OptimizedRedis
+
+__all__ = ["OptimizedPipeline"]
+
+
+class OptimizedPipeline(Pipeline):
+    """Queues commands and sends them together; made by `OptimizedRedis.pipeline`."""
+
+    def __init__(
+        self,
+        client: OptimizedRedis,
+        lane: Lane,
+        deadline: CommandDeadline,
+        *,
+        transaction: bool,
+        shard_hint: str | None,
+    ) -> None:
+        super().__init__(client.connection_pool, client.response_callbacks, transaction, shard_hint)
+        self._client = client
+        self._lane = lane
+        self._deadline = deadline
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """Send the queued commands and return their replies, in order.
+
+        Raises:
+            CircuitOpen, PoolExhausted, RedisTimeout, RedisLost: as for one command.
+            redis.exceptions.RedisError: the server refused a command, if `raise_on_error`.
+        """
+        commands = [args for args, _options in self.command_stack]
+        if not commands and not self.watching:
+            return []
+        counts = self._lane.gate.counts
+        calls = max(len(commands), 1)
+        counts.calls += calls
+        shared = self._lane.mux is not None and self.connection is None and not self._needs_own(commands)
+        send = partial(self._send_shared if shared else self._send_alone, raise_on_error)
+        try:
+            replies = await send()
+        except BaseException as failure:
+            # A transaction, or what leaves the pipeline empty once it has failed, is the caller's to repeat.
+            repeatable = shared and not self.is_transaction and all(map(is_repeatable, commands))
+            recovered = await self._lane.recover(failure, send, calls=calls, repeatable=lambda: repeatable)
+            replies = recovered.reply
+        else:
+            counts.ok += calls
+        finally:
+            await self.reset()  # type: ignore[no-untyped-call]  # redis-py's
+        return replies
+
+    async def _send_shared(self, raise_on_error: bool) -> list[Any]:
+        await self._load_missing_scripts()
+        stack = self.command_stack
+        if self.is_transaction or self.explicit_transaction:
+            packed = pack_many([("MULTI",), *(args for args, _ in stack), ("EXEC",)])
+            replies = self._of_exec(await self._lane.send(packed, len(stack) + 2))
+        else:
+            replies = await self._lane.send(pack_many(args for args, _ in stack), len(stack))
+        if raise_on_error:
+            self.raise_first_error(stack, replies)
+        return [
+            self._client.answer_of(args, reply, dict(options))
+            for (args, options), reply in zip(stack, replies, strict=True)
+        ]
+
+    def _of_exec(self, replies: Sequence[Any]) -> list[Any]:
+        """Return the replies within EXEC's, or raise what kept the transaction from being carried out."""
+        _multi, *queued, executed = replies
+        if isinstance(executed, ExecAbortError):
+            for number, (error, (args, _)) in enumerate(zip(queued, self.command_stack, strict=True), 1):
+                if isinstance(error, ResponseError):
+                    self.annotate_exception(error, number, args)
+                    raise error
+        if isinstance(executed, Exception):
+            raise executed
+        if executed is None:
+            raise WatchError("Watched variable changed.")
+        return list(executed)
+
+    async def _load_missing_scripts(self) -> None:
+        scripts = list(self.scripts)
+        if not scripts:
+            return
+        present = await self._client.execute_command("SCRIPT EXISTS", *(script.sha for script in scripts))
+        for script, there in zip(scripts, present, strict=True):
+            if not there:
+                script.sha = await self._client.execute_command("SCRIPT LOAD", script.script)
+
+    def _needs_own(self, commands: Sequence[tuple[Any, ...]]) -> bool:
+        if self.watching or any(EMPTY_RESPONSE in options for _, options in self.command_stack):
+            return True
+        return any(map(needs_own_connection, commands))
+
+    async def _send_alone(self, raise_on_error: bool) -> list[Any]:
+        breaker = self._lane.gate.breaker
+        generation = breaker.admit()
+        try:
+            replies: list[Any] = await super().execute(raise_on_error)
+        except BaseException as failure:
+            if blames_server(failure):
+                breaker.record(generation, failed=1)
+            else:
+                breaker.release(generation)
+            raise
+        breaker.record(generation, ok=1)
+        return replies
+
+    async def _execute_pipeline(self, connection: Connection, commands: Any, raise_on_error: bool) -> Any:
+        async with self._deadline.over(f"A pipeline of {len(commands)} commands"):
+            return await super()._execute_pipeline(connection, commands, raise_on_error)
+
+    async def _execute_transaction(self, connection: Connection, commands: Any, raise_on_error: bool) -> Any:
+        async with self._deadline.over(f"A transaction of {len(commands)} commands"):
+            return await super()._execute_transaction(connection, commands, raise_on_error)
+
+    async def _send_command_parse_response(
+        self, conn: AbstractConnection, command_name: str, *args: Any, **options: Any
+    ) -> Any:
+        async with self._deadline.over(str(command_name)):
+            return await super()._send_command_parse_response(conn, command_name, *args, **options)  # type: ignore[no-untyped-call]  # redis-py's
