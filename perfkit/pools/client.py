@@ -35,10 +35,8 @@ class _Kind(NamedTuple):
     """What is known of a command by its name alone."""
 
     callback: Callable[..., Any] | None
-    shared: bool
-    """Whether it may travel on a connection that others share."""
-    depends: bool
-    """Whether that depends on its arguments as well."""
+    may_need_own: bool
+    """Whether it needs a connection of its own, or may, depending on its arguments."""
 
 
 class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redis-py's own bases disagree
@@ -58,6 +56,9 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         self.backend = backend
         self._lane = lane
         self._mux = lane.mux
+        self._counts = lane.gate.counts
+        self._breaker = lane.gate.breaker
+        self._limiter = lane.gate.limiter
         self._fair_pool = pool
         self._settings = settings
         self._deadline = CommandDeadline(pool.name, settings.command_timeout_seconds)
@@ -82,24 +83,24 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
             redis.exceptions.RedisError: Redis refused the command.
         """
         kind = self._kinds.get(args[0]) or self._learn(args[0])
-        mux, lane = self._mux, self._lane
-        if mux is None or not kind.shared or (kind.depends and needs_own_connection(args)):
+        mux = self._mux
+        if mux is None or (kind.may_need_own and needs_own_connection(args)):
             return await self._execute_alone(args, options)
         packed = pack(args)
-        gate = lane.gate
-        gate.counts.calls += 1
+        counts, breaker = self._counts, self._breaker
+        counts.calls += 1
         try:
-            if gate.breaker.state == "closed" and (ready := mux.ready()) and gate.limiter.take():
-                reply = await ready.call(packed, gate.breaker.generation)
+            if breaker.state == "closed" and (connection := mux.ready()) and self._limiter.take():
+                reply = await connection.call(packed, breaker.generation)
             else:
-                reply = await lane.send(packed)
+                reply = await self._lane.send(packed)
         except BaseException as failure:
             if EMPTY_RESPONSE in options and isinstance(failure, ResponseError):
-                gate.counts.ok += 1
+                counts.ok += 1
                 return options[EMPTY_RESPONSE]
-            recovered = await lane.recover(
+            recovered = await self._lane.recover(
                 failure,
-                partial(lane.send, packed),
+                partial(self._lane.send, packed),
                 repeatable=partial(is_repeatable, args),
                 miss=partial(miss_of, args),
             )
@@ -107,7 +108,7 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
                 return recovered.reply
             reply = recovered.reply
         else:
-            gate.counts.ok += 1
+            counts.ok += 1
         if kind.callback is None:
             return reply
         answer = _parsed(kind.callback, reply, options)
@@ -251,8 +252,7 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         upper = word(name)
         kind = _Kind(
             callback=self.response_callbacks.get(upper),
-            shared=upper in _DEPENDS_ON_ARGUMENTS or not needs_own_connection((upper,)),
-            depends=upper in _DEPENDS_ON_ARGUMENTS,
+            may_need_own=upper in _DEPENDS_ON_ARGUMENTS or needs_own_connection((upper,)),
         )
         self._kinds[name] = kind
         return kind

@@ -13,12 +13,14 @@ way until Redis answers, and only then is its place free.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Final
 
 from perfkit.clock import Clock, now_s
 from perfkit.events import Probe, null_probe
 from perfkit.pools.counts import PoolCounts
 from perfkit.pools.settings import PoolSettings
+from perfkit.pools.wire import Run
 from perfkit.resilience import (
     Aimd,
     BreakerRules,
@@ -92,23 +94,28 @@ class Gate:
         self._calls_earned = calls
         return self.budget.allows()
 
-    def answered(
-        self, generation: int, replies: int, *, failed: int, slow: int, places: int, delay_s: float
-    ) -> None:
-        """Learn of a batch of replies.
+    def answered(self, now_s: float, runs: Sequence[Run], blaming: Sequence[int]) -> None:
+        """Learn of replies, oldest first, and of the generations of those that say Redis cannot serve.
 
-        Args:
-            generation: The breaker's, which `replies` of them were sent in; others tell nothing new.
-            replies: How many calls of that generation were answered.
-            failed: Those of them with an answer that says the server cannot serve.
-            slow: Those of them that took too long.
-            places: How many places are free again.
-            delay_s: What these calls took, added up.
+        Only what was sent since the breaker's last change tells it anything, and a connection answers in
+        order: that is the generation of the last run.
         """
-        self.breaker.record(generation, ok=replies - failed, failed=failed, slow=slow)
-        if places:
-            self.limiter.observe(delay_s, places)
-            self.limiter.release(places)
+        newest = runs[-1][1]
+        places = replies = slow = 0
+        delays_s = 0.0
+        for sent_s, generation, count in runs:
+            delay_s = now_s - sent_s
+            self.counts.observe(delay_s, count)
+            places += count
+            delays_s += delay_s * count
+            if generation == newest:
+                replies += count
+                if delay_s > self.slow_s:
+                    slow += count
+        failed = blaming.count(newest) if blaming else 0
+        self.breaker.record(newest, ok=replies - failed, failed=failed, slow=slow)
+        self.limiter.observe(delays_s, places)
+        self.limiter.release(places)
 
     def gave_up(self, generation: int, waited_s: float) -> None:
         """Learn that a call was too late; its place is free though its reply may still come."""

@@ -55,7 +55,7 @@ class MuxTransport:
     @property
     def pending(self) -> int:
         """How many calls are without their reply, those that were given up among them."""
-        return sum(len(connection) for connection in self._slots if connection is not None)
+        return sum(connection.pending for connection in self._slots if connection is not None)
 
     @property
     def stalls(self) -> int:
@@ -70,10 +70,7 @@ class MuxTransport:
         else:
             self._turn = (self._turn + 1) % len(slots)
             connection = slots[self._turn]
-        if connection is not None and connection.alive:
-            self._watchdog.wake()
-            return connection
-        return None
+        return connection if connection is not None and connection.alive else None
 
     async def connected(self) -> MuxConnection:
         """Return a connection, opening it if need be; callers who come meanwhile wait for the same one.
@@ -94,7 +91,6 @@ class MuxTransport:
                 if task.cancelled() and not _is_being_cancelled():
                     raise self._refusal() from None
                 raise
-        self._watchdog.wake()
         return connection
 
     async def aclose(self) -> None:
@@ -139,7 +135,7 @@ class MuxTransport:
             self._gate.name,
             self._gate,
             self._loop,
-            observe=self._gate.counts.observe,
+            on_sending=self._watchdog.wake,
             on_lost=self._lost,
             on_push=self._on_push,
             flush_max_commands=self._settings.flush_max_commands,

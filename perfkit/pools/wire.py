@@ -35,7 +35,7 @@ from redis.exceptions import DataError
 
 from perfkit.pools.failures import RedisLost, RedisTimeout, blames_server
 
-__all__ = ["Ledger", "MuxConnection", "Push", "pack", "pack_many"]
+__all__ = ["Ledger", "MuxConnection", "Push", "Run", "pack", "pack_many"]
 
 Push = Callable[[list[Any]], None]
 """Hears what Redis says without having been asked, such as invalidations."""
@@ -44,15 +44,15 @@ _MORE: Final = object()
 _parse_error: Callable[[str], Exception] = BaseParser.parse_error
 
 
+Run: TypeAlias = tuple[float, int, int]
+"""Replies in a row to calls sent at the same time in the same generation of the breaker, and how many."""
+
+
 class Ledger(Protocol):
     """Where a connection accounts for its calls; see `perfkit.pools.gate.Gate`."""
 
-    slow_s: float
-
-    def answered(
-        self, generation: int, replies: int, *, failed: int, slow: int, places: int, delay_s: float
-    ) -> None:
-        """Learn of a batch of replies."""
+    def answered(self, now_s: float, runs: Sequence[Run], blaming: Sequence[int]) -> None:
+        """Learn of replies, oldest first, and of the generations of those that blame the server."""
         ...
 
     def gave_up(self, generation: int, waited_s: float) -> None:
@@ -87,7 +87,7 @@ class MuxConnection(asyncio.Protocol):
         ledger: Ledger,
         loop: asyncio.AbstractEventLoop,
         *,
-        observe: Callable[[float, int], None],
+        on_sending: Callable[[], None],
         on_lost: Callable[[MuxConnection], None],
         on_push: Push | None = None,
         flush_max_commands: int = 512,
@@ -97,7 +97,7 @@ class MuxConnection(asyncio.Protocol):
         self.alive = False
         self._ledger = ledger
         self._loop = loop
-        self._observe = observe
+        self._on_sending = on_sending
         self._on_lost = on_lost
         self._on_push = on_push
         self._flush_max_commands = flush_max_commands
@@ -113,8 +113,9 @@ class MuxConnection(asyncio.Protocol):
         self._why_lost = ""
         self._closed: asyncio.Future[None] = loop.create_future()
 
-    def __len__(self) -> int:
-        """Return how many calls are without their reply."""
+    @property
+    def pending(self) -> int:
+        """How many calls are without their reply, those that were given up among them."""
         return len(self._pending)
 
     def call(self, packed: bytes, generation: int) -> asyncio.Future[Any]:
@@ -173,20 +174,18 @@ class MuxConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand out replies; called by the loop."""
-        now = self._loop.time()
-        ledger, pending, gets = self._ledger, self._pending, self._reader.gets
-        slow_s = ledger.slow_s
-        replies = failed = slow = places = 0
-        delays_s = same_delay = 0.0
-        generation, last_sent_s, same = -1, -1.0, 0
+        now_s = self._loop.time()
+        pending, gets = self._pending, self._reader.gets
+        runs: list[Run] = []
+        blaming: list[int] = []
+        run_sent_s, run_in, run = 0.0, -1, 0
         try:
             self._reader.feed(data)
             while (reply := gets()) is not _MORE:
                 if type(reply) is hiredis.PushNotification:
-                    if self._on_push is not None:
-                        self._on_push(list(reply))
+                    self._pushed(reply)
                     continue
-                future, sent_s, sent_in, many = entry = pending.popleft()
+                future, sent_s, generation, many = entry = pending.popleft()
                 if many is not None:
                     many.append(reply)
                     if isinstance(reply, RedisConnectionError):
@@ -200,37 +199,28 @@ class MuxConnection(asyncio.Protocol):
                     if not future.done():
                         future.set_result(reply)
                     continue
-                places += 1
-                if sent_s == last_sent_s:
-                    same += 1
+                if sent_s == run_sent_s and generation == run_in:
+                    run += 1
                 else:
-                    if same:
-                        self._observe(same_delay, same)
-                    last_sent_s, same_delay, same = sent_s, now - sent_s, 1
-                delays_s += same_delay
-                if sent_in >= generation:
-                    if sent_in > generation:
-                        generation, replies, failed, slow = sent_in, 0, 0, 0
-                    replies += 1
-                    slow += same_delay > slow_s
-                if many is not None:
-                    failed += sent_in == generation and any(map(blames_server, many))
-                    if not future.done():
-                        future.set_result(reply)
-                elif isinstance(reply, Exception):
-                    failed += sent_in == generation and blames_server(reply)
+                    if run:
+                        runs.append((run_sent_s, run_in, run))
+                    run_sent_s, run_in, run = sent_s, generation, 1
+                if isinstance(reply, Exception):
+                    if blames_server(reply):
+                        blaming.append(generation)
                     if not future.done():
                         future.set_exception(reply)
                 elif not future.done():
+                    if many is not None and any(map(blames_server, many)):
+                        blaming.append(generation)
                     future.set_result(reply)
         except IndexError:
             self.abort("Redis sent a reply that nobody had asked for")
         except hiredis.HiredisError as trouble:
             self.abort(f"Redis sent what is no RESP: {trouble}")
-        if same:
-            self._observe(same_delay, same)
-        if places:
-            ledger.answered(generation, replies, failed=failed, slow=slow, places=places, delay_s=delays_s)
+        if run:
+            runs.append((run_sent_s, run_in, run))
+            self._ledger.answered(now_s, runs, blaming)
 
     def pause_writing(self) -> None:
         """Keep commands back; called by the loop when Redis reads slower than we write."""
@@ -271,8 +261,13 @@ class MuxConnection(asyncio.Protocol):
             self._flushing = True
             self._now_s = self._loop.time()
             self._loop.call_soon(self._flush)
+            self._on_sending()
         self._pending.append((future, self._now_s, generation, many))
         return future
+
+    def _pushed(self, message: Sequence[Any]) -> None:
+        if self._on_push is not None:
+            self._on_push(list(message))
 
     def _flush(self) -> None:
         self._flushing = False
