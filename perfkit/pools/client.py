@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,13 @@ from perfkit.pools.settings import PoolSettings
 from perfkit.pools.wire import pack, pack_many
 
 __all__ = ["OptimizedRedis"]
+
+
+@dataclass(slots=True)
+class _Took:
+    """How long a command took once it had its connection; travels through redis-py as an option."""
+
+    seconds: float = 0.0
 
 
 class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redis-py's own bases disagree
@@ -202,9 +210,9 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
     async def _send_alone(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         gate = self._lane.gate
         generation = gate.breaker.admit()
-        began_s = gate.clock()
+        took = _Took()
         try:
-            reply = await super().execute_command(*args, **dict(options))  # type: ignore[no-untyped-call]  # redis-py's
+            reply = await super().execute_command(*args, **options, took=took)  # type: ignore[no-untyped-call]  # redis-py's
         except BaseException as failure:
             if blames_server(failure):
                 gate.breaker.record(generation, failed=1)
@@ -220,17 +228,18 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
                     sent=True,
                 ) from None
             raise
-        took_s = gate.clock() - began_s
-        if waits_by_design(args):
-            took_s = 0.0  # waiting was its purpose and says nothing of the server
+        took_s = 0.0 if waits_by_design(args) else took.seconds  # its waiting says nothing of the server
         gate.counts.observe(took_s)
         gate.breaker.record(generation, ok=1, slow=int(took_s > gate.slow_s))
         return reply
 
     async def _send_command_parse_response(
-        self, conn: AbstractConnection, command_name: str, *args: Any, **options: Any
+        self, conn: AbstractConnection, command_name: str, *args: Any, took: _Took, **options: Any
     ) -> Any:
         # redis-py's seam between having a connection and using it: waiting in line and connecting are over.
         deadline = nullcontext() if waits_by_design(args) else self._deadline.over(str(command_name))
+        began_s = self._lane.gate.clock()
         async with deadline:
-            return await super()._send_command_parse_response(conn, command_name, *args, **options)  # type: ignore[no-untyped-call]  # redis-py's
+            reply = await super()._send_command_parse_response(conn, command_name, *args, **options)  # type: ignore[no-untyped-call]  # redis-py's
+        took.seconds = self._lane.gate.clock() - began_s
+        return reply
