@@ -124,7 +124,7 @@ class Lane:
         counts = self.gate.counts
         attempt = 0
         try:
-            while attempt < self._retries and self._may_repeat(failure, repeatable):
+            while attempt < self._retries and self._may_repeat(failure, calls, repeatable):
                 try:
                     await asyncio.sleep(full_jitter_s(attempt, self.gate.rng))
                     attempt += 1
@@ -155,9 +155,10 @@ class Lane:
         else:
             counts.cancelled += calls
 
-    def _may_repeat(self, failure: BaseException, repeatable: Callable[[], bool]) -> bool:
+    def _may_repeat(self, failure: BaseException, calls: int, repeatable: Callable[[], bool]) -> bool:
         if isinstance(failure, _GATE) or not is_passing(failure):
             return False
-        if may_have_happened(failure) and not repeatable():
+        partly = calls > 1 and not isinstance(failure, Unavailable)  # one was refused; others may have happened
+        if (partly or may_have_happened(failure)) and not repeatable():
             return False
         return self.gate.may_retry()
