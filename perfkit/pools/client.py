@@ -12,7 +12,6 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.client import EMPTY_RESPONSE
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from perfkit.errors import Unavailable
@@ -20,7 +19,7 @@ from perfkit.pools.answers import Answers, made_by
 from perfkit.pools.batch import BatchCommands, Command
 from perfkit.pools.commands import is_repeatable, miss_of, misses_of, needs_own_connection, waits_by_design
 from perfkit.pools.deadline import CommandDeadline
-from perfkit.pools.failures import RedisLost, blames_server
+from perfkit.pools.failures import as_ours, blames_server
 from perfkit.pools.fair import FairPool
 from perfkit.pools.lane import Lane
 from perfkit.pools.pipeline import OptimizedPipeline
@@ -213,21 +212,17 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         took = _Took()
         try:
             reply = await super().execute_command(*args, **options, took=took)  # type: ignore[no-untyped-call]  # redis-py's
-        except BaseException as failure:
+        except BaseException as trouble:
+            failure = as_ours(trouble, gate.name)
             if blames_server(failure):
                 gate.breaker.record(generation, failed=1)
             elif isinstance(failure, ResponseError):
                 gate.breaker.record(generation, ok=1)
             else:
                 gate.breaker.release(generation)
-            if type(failure) is RedisConnectionError:
-                raise RedisLost(
-                    f"The connection of pool {gate.name} was lost: {failure}; a command that writes may have "
-                    "happened.",
-                    pool=gate.name,
-                    sent=True,
-                ) from None
-            raise
+            if failure is trouble:
+                raise
+            raise failure from None
         took_s = 0.0 if waits_by_design(args) else took.seconds  # its waiting says nothing of the server
         gate.counts.observe(took_s)
         gate.breaker.record(generation, ok=1, slow=int(took_s > gate.slow_s))

@@ -106,7 +106,7 @@ class Lane:
     async def recover(
         self,
         failure: BaseException,
-        send: Callable[[], Awaitable[Any]],
+        send: Callable[[], Awaitable[Any]] | None,
         *,
         calls: int = 1,
         repeatable: Callable[[], bool],
@@ -116,7 +116,7 @@ class Lane:
 
         Args:
             failure: Of the first attempt.
-            send: Makes another attempt.
+            send: Makes another attempt; None where there can be none.
             calls: How many calls these were, for the counts.
             repeatable: Tells whether the commands may be sent twice.
             miss: What an empty Redis would answer.
@@ -124,7 +124,9 @@ class Lane:
         counts = self.gate.counts
         attempt = 0
         try:
-            while attempt < self._retries and self._may_repeat(failure, calls, repeatable):
+            while (
+                send is not None and attempt < self._retries and self._may_repeat(failure, calls, repeatable)
+            ):
                 try:
                     await asyncio.sleep(full_jitter_s(attempt, self.gate.rng))
                     attempt += 1
@@ -158,7 +160,9 @@ class Lane:
     def _may_repeat(self, failure: BaseException, calls: int, repeatable: Callable[[], bool]) -> bool:
         if isinstance(failure, _GATE) or not is_passing(failure):
             return False
-        partly = calls > 1 and not isinstance(failure, Unavailable)  # one was refused; others may have happened
+        partly = calls > 1 and not isinstance(
+            failure, Unavailable
+        )  # one was refused; others may have happened
         if (partly or may_have_happened(failure)) and not repeatable():
             return False
         return self.gate.may_retry()
