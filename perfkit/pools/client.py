@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,10 +16,19 @@ from redis.exceptions import RedisError, ResponseError
 from perfkit.errors import Unavailable
 from perfkit.pools.answers import Answers, made_by
 from perfkit.pools.batch import BatchCommands, Command
-from perfkit.pools.commands import is_repeatable, miss_of, misses_of, needs_own_connection, waits_by_design
+from perfkit.pools.commands import (
+    changes_connection,
+    is_repeatable,
+    longest_wait_s,
+    miss_of,
+    misses_of,
+    needs_own_connection,
+    waits_by_design,
+)
 from perfkit.pools.deadline import CommandDeadline
 from perfkit.pools.failures import as_ours, blames_server
 from perfkit.pools.fair import FairPool
+from perfkit.pools.held import HeldRedis
 from perfkit.pools.lane import Lane
 from perfkit.pools.pipeline import OptimizedPipeline
 from perfkit.pools.settings import PoolSettings
@@ -118,7 +126,7 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
 
     def client(self) -> Redis:
         """Return redis-py's client on one connection of the pool, held until it is closed."""
-        return Redis(connection_pool=self.connection_pool, single_connection_client=True)
+        return HeldRedis(self._fair_pool, self._deadline)
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> OptimizedPipeline:
         """Return a pipeline under the pool's deadline; as in redis-py, a transaction unless told no."""
@@ -154,8 +162,11 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         settings = self._settings
         patience_s = settings.connect_timeout_seconds + settings.command_timeout_seconds
         try:
-            async with CommandDeadline(self._fair_pool.name, patience_s).over("PING"), self.client() as own:
-                return bool(await own.ping())
+            async with CommandDeadline(self._fair_pool.name, patience_s).over("PING"):
+                if self._mux is not None:
+                    return await self._lane.ping()
+                async with self.client() as own:
+                    return bool(await own.ping())
         except (RedisError, Unavailable, OSError):
             return False
 
@@ -232,7 +243,9 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         self, conn: AbstractConnection, command_name: str, *args: Any, took: _Took, **options: Any
     ) -> Any:
         # redis-py's seam between having a connection and using it: waiting in line and connecting are over.
-        deadline = nullcontext() if waits_by_design(args) else self._deadline.over(str(command_name))
+        deadline = self._deadline.over(str(command_name), waits_s=longest_wait_s(args))
+        if changes_connection(args):
+            conn.mark_for_reconnect()  # type: ignore[no-untyped-call]  # redis-py's; closed when given back
         began_s = self._lane.gate.clock()
         async with deadline:
             reply = await super()._send_command_parse_response(conn, command_name, *args, **options)  # type: ignore[no-untyped-call]  # redis-py's

@@ -27,11 +27,15 @@ from perfkit.pools.failures import blames_server, is_passing, may_have_happened
 from perfkit.pools.gate import Gate
 from perfkit.pools.mux import MuxTransport
 from perfkit.pools.settings import PoolSettings
+from perfkit.pools.wire import pack
 from perfkit.resilience import full_jitter_s
 
 __all__ = ["Lane", "Recovered"]
 
 _GATE = (CircuitOpen, PoolExhausted)
+_PING = pack(("PING",))
+_NO_GENERATION = -1
+"""Of the breaker's: outcomes of another than the present one tell it nothing."""
 
 
 class Recovered(NamedTuple):
@@ -102,6 +106,17 @@ class Lane:
         if commands is None:
             return await connection.call(packed, generation)
         return await connection.call_many(packed, commands, generation)
+
+    async def ping(self) -> bool:
+        """Ask whether Redis answers, past breaker and limit, and without telling them how it went.
+
+        Raises:
+            RedisLost, RedisTimeout: it does not.
+        """
+        assert self.mux is not None  # noqa: S101  # as above
+        connection = self.mux.ready() or await self.mux.connected()
+        self.gate.limiter.in_flight += 1  # one more than the limit if need be: a probe does not stand in line
+        return bool(await connection.call(_PING, _NO_GENERATION) == b"PONG")
 
     async def recover(
         self,

@@ -16,7 +16,7 @@ from redis.asyncio.connection import AbstractConnection, Connection
 from redis.client import EMPTY_RESPONSE
 from redis.exceptions import ExecAbortError, ResponseError, WatchError
 
-from perfkit.pools.commands import is_repeatable, needs_own_connection
+from perfkit.pools.commands import is_repeatable, longest_wait_s, needs_own_connection
 from perfkit.pools.deadline import CommandDeadline
 from perfkit.pools.failures import RedisTimeout, as_ours, blames_server
 from perfkit.pools.lane import Lane
@@ -184,7 +184,8 @@ class OptimizedPipeline(Pipeline):
             await self.reset()
 
     async def _execute_pipeline(self, connection: Connection, commands: Any, raise_on_error: bool) -> Any:
-        async with self._deadline.over(f"A pipeline of {len(commands)} commands"):
+        waits_s = sum(longest_wait_s(args) for args, _options in commands)
+        async with self._deadline.over(f"A pipeline of {len(commands)} commands", waits_s=waits_s):
             return await super()._execute_pipeline(connection, commands, raise_on_error)
 
     async def _execute_transaction(self, connection: Connection, commands: Any, raise_on_error: bool) -> Any:
@@ -194,7 +195,7 @@ class OptimizedPipeline(Pipeline):
     async def _send_command_parse_response(
         self, conn: AbstractConnection, command_name: str, *args: Any, **options: Any
     ) -> Any:
-        async with self._deadline.over(str(command_name)):
+        async with self._deadline.over(str(command_name), waits_s=longest_wait_s(args)):
             return await super()._send_command_parse_response(conn, command_name, *args, **options)  # type: ignore[no-untyped-call]  # redis-py's
 
 
