@@ -9,7 +9,7 @@ from perfkit.lazy import opening
 if TYPE_CHECKING:
     from perfkit.pools.client import OptimizedRedis
     from perfkit.pools.endpoint import Endpoint
-    from perfkit.pools.pools import PoolType, RedisPools, get_optimized_redis_client
+    from perfkit.pools.pools import PoolType, RedisPools, get_optimized_redis_client, get_redis_pools
     from perfkit.pools.settings import PoolSettings, PoolsSettings
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "PoolsSettings",
     "RedisPools",
     "get_optimized_redis_client",
+    "get_redis_pools",
 ]
 
 __getattr__ = opening(
@@ -32,5 +33,6 @@ __getattr__ = opening(
         "PoolsSettings": "perfkit.pools.settings",
         "RedisPools": "perfkit.pools.pools",
         "get_optimized_redis_client": "perfkit.pools.pools",
+        "get_redis_pools": "perfkit.pools.pools",
     },
 )

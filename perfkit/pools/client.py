@@ -17,6 +17,7 @@ from redis.exceptions import RedisError, ResponseError
 from perfkit.errors import Unavailable
 from perfkit.pools.batch import BatchCommands, Command
 from perfkit.pools.commands import is_repeatable, miss_of, needs_own_connection, waits_by_design, word
+from perfkit.pools.counts import PoolCounts
 from perfkit.pools.deadline import CommandDeadline
 from perfkit.pools.failures import RedisLost, blames_server
 from perfkit.pools.fair import FairPool
@@ -136,25 +137,40 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
             return reply
         return _parsed(kind.callback, reply, options)
 
-    async def get_metrics(self) -> dict[str, str | int | float]:
-        """Return what this pool has done since it was made, and what it is doing.
+    @property
+    def counts(self) -> PoolCounts:
+        """The pool's totals, its durations and the breaker's transitions among them."""
+        return self._counts
 
-        `calls` is `ok + failed + rejected + cancelled` when nothing is under way; `circuit_state` is
+    @property
+    def metrics(self) -> dict[str, str | int | float]:
+        """What this pool has done since it was made, and what it is doing, read in any thread.
+
+        `calls` is `ok + failed + rejected + cancelled` when nothing is `under_way`; `circuit_state` is
         `closed`, `open` or `half_open`; `limit` is how many commands may be `in_flight`. `own_connections`
         are those lent to one caller each, of which there are at most `max_connections`.
         """
-        pool = self._fair_pool
+        pool, mux = self._fair_pool, self._mux
         lane = self._lane.metrics
+        connections = int(lane["connections"]) + pool.in_use + pool.idle
+        used = int(lane["connections_used"]) + pool.in_use
         return {
             **lane,
             "backend": self.backend,
-            "connections": int(lane["connections"]) + pool.in_use + pool.idle,
+            "connections": connections,
+            "connections_used": used,
+            "connections_idle": max(0, connections - used),
+            "connections_max": pool.max_connections + (mux.most if mux else 0),
             "own_connections": pool.in_use,
             "max_connections": pool.max_connections,
             "waiting": int(lane["waiting"]) + pool.waiting,
             "waits": int(lane["waits"]) + pool.waits,
             "refusals": int(lane["refusals"]) + pool.refusals,
         }
+
+    async def get_metrics(self) -> dict[str, str | int | float]:
+        """Return `metrics`."""
+        return self.metrics
 
     async def ready(self) -> bool:
         """Tell whether Redis answers within the pool's deadlines: a readiness probe.

@@ -8,8 +8,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from perfkit.errors import Unavailable
-from perfkit.pools.failures import RedisLost, RedisTimeout
+from perfkit.pools.failures import PoolClosed, RedisLost, RedisTimeout
 from perfkit.pools.gate import Gate
 from perfkit.pools.handshake import open_connection
 from perfkit.pools.settings import PoolSettings
@@ -48,9 +47,19 @@ class MuxTransport:
         self._watchdog = Watchdog(settings.command_timeout_seconds, self._expire, clock=gate.clock)
 
     @property
+    def most(self) -> int:
+        """How many connections there may be."""
+        return len(self._slots)
+
+    @property
     def open(self) -> int:
         """How many connections are open."""
         return sum(connection is not None and connection.alive for connection in self._slots)
+
+    @property
+    def busy(self) -> int:
+        """How many of them have a call on them that is without its reply."""
+        return sum(connection.pending > 0 for connection in self._slots if connection is not None)
 
     @property
     def pending(self) -> int:
@@ -77,7 +86,7 @@ class MuxTransport:
 
         Raises:
             RedisTimeout, RedisLost, redis.exceptions.RedisError: as `open_connection`.
-            Unavailable: the pool is closed.
+            PoolClosed: the pool was closed.
         """
         slot = self._turn
         connection = self._slots[slot]
@@ -89,7 +98,7 @@ class MuxTransport:
                 raise _anew(failure) from None
             except asyncio.CancelledError:
                 if task.cancelled() and not _is_being_cancelled():
-                    raise self._refusal() from None
+                    raise PoolClosed(self._gate.name) from None
                 raise
         return connection
 
@@ -107,7 +116,7 @@ class MuxTransport:
 
     def _open(self, slot: int) -> asyncio.Task[MuxConnection]:
         if self._closed:
-            raise self._refusal()
+            raise PoolClosed(self._gate.name)
         task = self._loop.create_task(self._connect(slot))
         self._opening[slot] = task
         task.add_done_callback(lambda task: self._opened(slot, task))
@@ -145,13 +154,6 @@ class MuxTransport:
     def _lost(self, connection: MuxConnection) -> None:
         if connection in self._slots and not self._closed:
             self._gate.counts.disconnects += 1
-
-    def _refusal(self) -> Unavailable:
-        name = self._gate.name
-        return Unavailable(
-            f"Pool {name} is closed. Ask for a new client instead of keeping an old one.",
-            dependency=f"pool {name}",
-        )
 
     def _expire(self, at_s: float) -> bool:
         patience_s = self._settings.command_timeout_seconds

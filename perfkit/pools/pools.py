@@ -24,7 +24,7 @@ from perfkit.pools.lane import Lane
 from perfkit.pools.mux import MuxTransport
 from perfkit.pools.settings import PoolSettings, PoolsSettings
 
-__all__ = ["PoolType", "RedisPools", "get_optimized_redis_client"]
+__all__ = ["PoolType", "RedisPools", "get_optimized_redis_client", "get_redis_pools"]
 
 
 class PoolType(StrEnum):
@@ -84,6 +84,16 @@ class RedisPools:
             self._clients[kind] = self._open(kind)
         return self._clients[kind]
 
+    @property
+    def clients(self) -> Mapping[PoolType, OptimizedRedis]:
+        """The workloads' clients that have been asked for so far."""
+        return dict(self._clients)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where Redis is."""
+        return self._endpoint
+
     async def aclose(self) -> None:
         """Close every connection; clients handed out so far are closed for good."""
         clients, self._clients = self._clients, {}
@@ -112,12 +122,21 @@ async def get_optimized_redis_client(pool_type: PoolType = PoolType.DEFAULT) -> 
         SettingsError: a `PERFKIT_POOLS__…` variable or `PERFKIT_REDIS_URL` is refused.
         RealServerRequired: no Redis is configured and the embedded one is forbidden.
     """
+    return (await get_redis_pools()).client(pool_type)
+
+
+async def get_redis_pools() -> RedisPools:
+    """Return the pools behind `get_optimized_redis_client`, for a readiness check or an exporter.
+
+    Raises:
+        SettingsError, RealServerRequired: as there.
+    """
     loop = asyncio.get_running_loop()
     if loop not in _of_loop:
         _forget_closed_loops()
         lifetime = _lifetime(loop)
         _of_loop[loop] = (await anext(lifetime), lifetime)
-    return _of_loop[loop][0].client(pool_type)
+    return _of_loop[loop][0]
 
 
 _Lifetime = AsyncGenerator[RedisPools, None]
