@@ -12,15 +12,15 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
-from perfkit.errors import Unavailable
 from perfkit.pools.batch import BatchCommands, Command
 from perfkit.pools.commands import is_repeatable, miss_of, needs_own_connection, waits_by_design, word
 from perfkit.pools.counts import PoolCounts
 from perfkit.pools.deadline import CommandDeadline
 from perfkit.pools.failures import RedisLost, blames_server
 from perfkit.pools.fair import FairPool
+from perfkit.pools.health import PoolHealth, health_of
 from perfkit.pools.lane import Lane
 from perfkit.pools.pipeline import OptimizedPipeline
 from perfkit.pools.settings import PoolSettings
@@ -172,24 +172,29 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         """Return `metrics`."""
         return self.metrics
 
-    async def ready(self) -> bool:
-        """Tell whether Redis answers within the pool's deadlines: a readiness probe.
+    async def health(self, within_seconds: float | None = None) -> PoolHealth:
+        """Ask whether the pool can serve now, and if not, why; nothing is raised but a cancellation.
 
-        It asks even while the breaker is open, and what it finds out does not count for the breaker.
+        Args:
+            within_seconds: How long the answer may take; default: a new connection and a command.
         """
         settings = self._settings
-        patience_s = settings.connect_timeout_seconds + settings.command_timeout_seconds
-        try:
-            async with CommandDeadline(self._fair_pool.name, patience_s).over("PING"), self.client() as own:
-                return bool(await own.ping())
-        except (RedisError, Unavailable, OSError):
-            return False
+        patience_s = within_seconds or settings.connect_timeout_seconds + settings.command_timeout_seconds
+        return await health_of(self._fair_pool.name, self.ping, self._ping_past_circuit, within_s=patience_s)
+
+    async def ready(self) -> bool:
+        """Tell whether Redis answers within the pool's deadlines, be the circuit open or not."""
+        return (await self.health()).answers
 
     async def close_pool(self) -> None:
         """Close every connection of the pool for good; whoever waits for a reply is told so."""
         if self._mux is not None:
             await self._mux.aclose()
         await self._fair_pool.aclose()
+
+    async def _ping_past_circuit(self) -> None:
+        async with self.client() as own:
+            await own.ping()
 
     async def _run_many(self, commands: Sequence[Command]) -> list[Any]:
         if self._mux is None or any(needs_own_connection(command) for command in commands):

@@ -20,6 +20,7 @@ from perfkit.pools.client import OptimizedRedis
 from perfkit.pools.endpoint import Endpoint
 from perfkit.pools.fair import FairPool
 from perfkit.pools.gate import Gate
+from perfkit.pools.health import Readiness
 from perfkit.pools.lane import Lane
 from perfkit.pools.mux import MuxTransport
 from perfkit.pools.settings import PoolSettings, PoolsSettings
@@ -93,6 +94,19 @@ class RedisPools:
     def endpoint(self) -> Endpoint:
         """Where Redis is."""
         return self._endpoint
+
+    async def ready(self, *pool_types: PoolType, within_seconds: float = 1.0) -> Readiness:
+        """Ask whether pools can serve now: a readiness check. Nothing is raised but a cancellation.
+
+        Name the pools the service cannot do without; `cache`, which degrades to misses, rarely is one.
+
+        Args:
+            pool_types: Whom to ask, all at once; default: those in use, and `default` when none is.
+            within_seconds: How long it may take in all.
+        """
+        asked = {self.client(kind) for kind in pool_types} or self.clients.values() or [self.client()]
+        found = await asyncio.gather(*(client.health(within_seconds) for client in asked))
+        return Readiness(tuple(found))
 
     async def aclose(self) -> None:
         """Close every connection; clients handed out so far are closed for good."""

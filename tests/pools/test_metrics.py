@@ -308,6 +308,7 @@ def test_commands_load_no_exporter(server: RedisServer) -> None:
         "    pools = RedisPools(endpoint=Endpoint.from_url(sys.argv[1]))\n"
         "    await pools.client().set('a', 1)\n"
         "    await pools.client().get_metrics()\n"
+        "    await pools.ready()\n"
         "    await pools.aclose()\n"
         "asyncio.run(main())\n"
         "print(json.dumps(sorted(set(sys.modules) - before)))\n"
