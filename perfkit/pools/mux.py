@@ -76,10 +76,13 @@ class MuxTransport:
         slots = self._slots
         if len(slots) == 1:
             connection = slots[0]
-        else:
-            self._turn = (self._turn + 1) % len(slots)
-            connection = slots[self._turn]
-        return connection if connection is not None and connection.alive else None
+            return connection if connection is not None and connection.alive else None
+        slot = (self._turn + 1) % len(slots)
+        connection = slots[slot]
+        if connection is None or not connection.alive:
+            return None  # it stays this one's turn until it is opened, however often one asks before
+        self._turn = slot
+        return connection
 
     async def connected(self) -> MuxConnection:
         """Return a connection, opening it if need be; callers who come meanwhile wait for the same one.
@@ -88,7 +91,7 @@ class MuxTransport:
             RedisTimeout, RedisLost, redis.exceptions.RedisError: as `open_connection`.
             PoolClosed: the pool was closed.
         """
-        slot = self._turn
+        self._turn = slot = (self._turn + 1) % len(self._slots)
         connection = self._slots[slot]
         if connection is None or not connection.alive:
             task = self._opening.get(slot) or self._open(slot)
