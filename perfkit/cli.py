@@ -83,7 +83,7 @@ def run_command(
         click.echo(f"tfvars  {files.tfvars}")
         click.echo(f"adopt   perfkit adopt {finished.folder.run_id}")
     else:
-        click.echo(f"tfvars  none: {finished.choice.refused_because}")
+        click.echo(f"tfvars  none: {files.refused_because}")
 
 
 @cli.command("compare")
