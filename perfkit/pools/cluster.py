@@ -10,7 +10,6 @@ import asyncio
 import copy
 import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -29,10 +28,10 @@ from perfkit.pools.batch import BatchCommands, Command
 from perfkit.pools.commands import (
     is_read,
     is_repeatable,
+    longest_wait_s,
     miss_of,
     misses_of,
     needs_own_connection,
-    waits_by_design,
 )
 from perfkit.pools.deadline import CommandDeadline
 from perfkit.pools.failures import RedisLost, blames_server
@@ -340,7 +339,7 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
         breaker = self._nodes.lane_of(target_node).gate.breaker
         generation = breaker.admit()
         try:
-            async with nullcontext() if waits_by_design(args) else self._deadline.over(str(args[0])):
+            async with self._deadline.over(str(args[0]), waits_s=longest_wait_s(args)):
                 reply = await super()._execute_command(target_node, *args, **options)
         except BaseException as failure:
             if blames_server(failure):
