@@ -1,8 +1,9 @@
 """Interleaved rounds, and what is concluded from them.
 
-All arms have their turn in each round, in an order drawn anew, in one process and on one event loop. What
-drifts on the machine drifts for all of them, and only ratios within a round are kept. The estimate is the
-laboratory's: Hodges-Lehmann over rounds with the exact signed-rank interval (`perfkit.lab.stats`), on
+In each round all arms take short turns, in an order drawn anew, in one process and on one event loop. What
+drifts on the machine drifts for all of them; a round keeps the median of an arm's turns, so that a neighbour
+who wakes for a moment ruins a turn and not a round; and only ratios within a round are compared. The estimate
+is the laboratory's: Hodges-Lehmann over rounds with the exact signed-rank interval (`perfkit.lab.stats`), on
 logarithms for a ratio.
 """
 
@@ -12,7 +13,7 @@ import gc
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -30,9 +31,10 @@ Readings: TypeAlias = dict[str, dict[str, NDArray[np.float64]]]
 
 WALL = "wall µs"
 PROCESSOR = "processor µs"
-REGION_S = 0.15
+REGION_S = 0.04
 """About how long a timed region lasts: long against the clock's grain, short against the machine's moods."""
 FIRST_TRY_S = 0.02
+TURNS = 5
 FAILED_AT_MOST = 0.01
 
 
@@ -86,21 +88,26 @@ class Timed:
         self._operations = max(1, round(amount * REGION_S / took_s / self._step)) * self._step
 
 
-async def interleaved(arms: Mapping[str, Arm], rounds: int) -> Readings:
-    """Give every arm a turn that does not count, and then one in each round."""
+async def interleaved(arms: Mapping[str, Arm], rounds: int, *, turns: int = TURNS) -> Readings:
+    """Give every arm a turn that does not count, and then some in each round."""
     shuffle = random.Random(1).shuffle  # noqa: S311  # an order of turns, not a secret
     order = list(arms)
-    turns: dict[str, list[Reading]] = {name: [] for name in arms}
-    for number in range(rounds + 1):
-        shuffle(order)
-        for name in order:
-            reading = await arms[name]()
-            if number:
-                turns[name].append(reading)
-    return {
-        name: {what: np.array([reading[what] for reading in readings]) for what in readings[0]}
-        for name, readings in turns.items()
-    }
+    for name in order:
+        await arms[name]()
+    kept: dict[str, list[Reading]] = {name: [] for name in arms}
+    for _round in range(rounds):
+        taken: dict[str, list[Reading]] = {name: [] for name in arms}
+        for _turn in range(turns):
+            shuffle(order)
+            for name in order:
+                taken[name].append(await arms[name]())
+        for name, readings in taken.items():
+            kept[name].append({what: float(np.median(_all(readings, what))) for what in readings[0]})
+    return {name: {what: _all(readings, what) for what in readings[0]} for name, readings in kept.items()}
+
+
+def _all(readings: Sequence[Reading], what: str) -> NDArray[np.float64]:
+    return np.array([reading[what] for reading in readings])
 
 
 def ratio(over: NDArray[np.float64], under: NDArray[np.float64]) -> Estimate:

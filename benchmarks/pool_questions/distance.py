@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from harness import PROCESSOR, WALL, Arm, Estimate, Timed, interleaved, level, ratio, shown, table, times
 from pool_questions.clients import CALLERS, OURS, Clients, clients
 from pool_questions.gets import KEY, VALUE, at_once
@@ -11,10 +13,10 @@ RTT_MS = (0, 1, 2, 5)
 
 async def away(found: Clients, url: str, rounds: int) -> str:
     """Put a proxy of its own process in between and compare at each distance."""
-    try:
-        from perfkit.pools.fault_proxy_process import FaultProxyProcess
-    except ImportError:
+    if find_spec("perfkit.pools.fault_proxy_process") is None:
         return "Not measured: this version has no proxy in a process of its own."
+    from perfkit.pools.fault_proxy_process import FaultProxyProcess
+
     await found.ours.set(KEY, VALUE)
     rows: list[list[str]] = []
     with FaultProxyProcess.start(url, rtt_ms=0) as proxy:

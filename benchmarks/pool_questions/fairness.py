@@ -30,7 +30,7 @@ from perfkit.pools import Endpoint, PoolSettings, PoolsSettings, PoolType, Redis
 from pool_questions.clients import Clients, redis_py_client
 from pool_questions.gets import KEY, VALUE
 
-WORKERS, CONNECTIONS, TURNS = 32, 4, 1_500
+WORKERS, CONNECTIONS, TURNS = 32, 4, 800
 JAIN = "Jain's index"
 OURS = "perfkit, transport classic"
 THEIRS = f"redis-py {version('redis')}, BlockingConnectionPool({CONNECTIONS})"

@@ -14,7 +14,7 @@ from pool_questions.clients import CALLERS, COREDIS, GLIDE, REDIS_PY, Clients, G
 
 KEY, VALUE = "bench:value", b"x" * 100
 PROGRAMS = ("redis-benchmark", "valkey-benchmark")
-PROGRAM_OPERATIONS = 20_000
+PROGRAM_OPERATIONS = 5_000
 PROGRAM_KEY = "key:__rand_int__"
 """What these programs ask for when they are not told to vary it."""
 

@@ -56,25 +56,37 @@ def test_a_target_is_judged_by_the_whole_interval(
     assert harness.verdict(estimate, harness.Target(4, at_most=True)) == at_most
 
 
-def test_each_round_gives_every_arm_one_turn_and_the_first_does_not_count(harness: ModuleType) -> None:
-    """Nobody is measured cold, and nobody more often than others."""
-    turns: list[str] = []
+def test_arms_take_turns_and_the_first_does_not_count(harness: ModuleType) -> None:
+    """Nobody is measured cold, nobody more often than others, nobody always after the same one."""
+    taken: list[str] = []
 
     def arm(name: str) -> object:
         async def turn() -> dict[str, float]:
-            turns.append(name)
-            return {"turn": float(len(turns))}
+            taken.append(name)
+            return {"turn": float(len(taken))}
 
         return turn
 
-    readings = asyncio.run(harness.interleaved({name: arm(name) for name in "abc"}, 20))
+    readings = asyncio.run(harness.interleaved({name: arm(name) for name in "abc"}, 10, turns=2))
 
-    in_rounds = [turns[start : start + 3] for start in range(0, len(turns), 3)]
-    assert len(in_rounds) == 21
-    assert all(sorted(names) == ["a", "b", "c"] for names in in_rounds)
-    assert len({tuple(names) for names in in_rounds}) > 1
-    assert {len(readings[name]["turn"]) for name in "abc"} == {20}
+    by_turn = [tuple(taken[start : start + 3]) for start in range(0, len(taken), 3)]
+    assert len(by_turn) == 1 + 10 * 2
+    assert all(sorted(names) == ["a", "b", "c"] for names in by_turn)
+    assert len(set(by_turn)) > 1
+    assert {len(readings[name]["turn"]) for name in "abc"} == {10}
     assert min(readings[name]["turn"].min() for name in "abc") > 3
+
+
+def test_a_ruined_turn_does_not_ruin_its_round(harness: ModuleType) -> None:
+    """A round keeps the median of its turns."""
+    weather = iter([1.0, *[1.0, 1.1, 90.0] * 4])
+
+    async def turn() -> dict[str, float]:
+        return {"cost": next(weather)}
+
+    readings = asyncio.run(harness.interleaved({"a": turn}, 4, turns=3))
+
+    assert readings["a"]["cost"].tolist() == [1.1] * 4
 
 
 def test_only_what_was_completed_counts(harness: ModuleType) -> None:
