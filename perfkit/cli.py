@@ -165,6 +165,27 @@ def adopt_command(name: str, terraform_dir: Path, force: bool, out: Path) -> Non
     click.echo(f"{adoption.path}  {adoption.check.text}")
 
 
+@cli.command("bench")
+@click.argument("area")
+@click.option(
+    "--peers", is_flag=True, help="Measure beside other projects; bash scripts/peers.sh installs them."
+)
+@click.option("--rounds", type=click.IntRange(1), help="Interleaved rounds; from 6 on there are intervals.")
+@click.option(
+    "--benchmarks",
+    type=click.Path(path_type=Path),
+    default=Path("benchmarks"),
+    show_default=True,
+    help="The folder of AREA.py and RESULTS.md.",
+)
+def bench_command(area: str, peers: bool, rounds: int | None, benchmarks: Path) -> None:
+    """Measure perfkit itself in one AREA, and write what was found to RESULTS.md."""
+    from perfkit.lab.bench import bench
+
+    results = bench(area, peers=peers, rounds=rounds, folder=benchmarks, tell=click.echo)
+    click.echo(f"results {results}")
+
+
 @cli.command("settings")
 @click.option("--tfvars", type=click.Path(path_type=Path), help="Read this file instead of the environment.")
 @click.option("--env", "as_env", is_flag=True, help="Print them as environment variables.")
