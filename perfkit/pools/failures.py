@@ -24,7 +24,15 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from perfkit.errors import Unavailable
 
-__all__ = ["RedisLost", "RedisTimeout", "as_ours", "blames_server", "is_passing", "may_have_happened"]
+__all__ = [
+    "PoolClosed",
+    "RedisLost",
+    "RedisTimeout",
+    "as_ours",
+    "blames_server",
+    "is_passing",
+    "may_have_happened",
+]
 
 
 class RedisLost(Unavailable, RedisConnectionError):
@@ -45,6 +53,16 @@ class RedisTimeout(Unavailable, RedisTimeoutError):
     def __init__(self, message: str, *, pool: str, sent: bool = True) -> None:
         super().__init__(message, dependency=f"pool {pool}")
         self.sent = sent
+
+
+class PoolClosed(Unavailable):
+    """The pool was closed for good; nothing was sent."""
+
+    def __init__(self, pool: str) -> None:
+        super().__init__(
+            f"Pool {pool} is closed. Ask for a new client instead of keeping an old one.",
+            dependency=f"pool {pool}",
+        )
 
 
 _REFUSING = (BusyLoadingError, MasterDownError, ClusterDownError, ReadOnlyError)
