@@ -13,15 +13,16 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.client import EMPTY_RESPONSE
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
-from perfkit.errors import Unavailable
 from perfkit.pools.answers import Answers, made_by
 from perfkit.pools.batch import BatchCommands, Command
 from perfkit.pools.commands import is_repeatable, miss_of, misses_of, needs_own_connection, waits_by_design
+from perfkit.pools.counts import PoolCounts
 from perfkit.pools.deadline import CommandDeadline
 from perfkit.pools.failures import RedisLost, blames_server
 from perfkit.pools.fair import FairPool
+from perfkit.pools.health import PoolHealth, health_of
 from perfkit.pools.lane import Lane
 from perfkit.pools.pipeline import OptimizedPipeline
 from perfkit.pools.settings import PoolSettings
@@ -127,19 +128,30 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
             self, self._lane, self._deadline, transaction=transaction, shard_hint=shard_hint
         )
 
-    async def get_metrics(self) -> dict[str, str | int | float]:
-        """Return what this pool has done since it was made, and what it is doing.
+    @property
+    def counts(self) -> PoolCounts:
+        """The pool's totals, its durations and the breaker's transitions among them."""
+        return self._counts
 
-        `calls` is `ok + failed + rejected + cancelled` when nothing is under way; `circuit_state` is
+    @property
+    def metrics(self) -> dict[str, str | int | float]:
+        """What this pool has done since it was made, and what it is doing, read in any thread.
+
+        `calls` is `ok + failed + rejected + cancelled` when nothing is `under_way`; `circuit_state` is
         `closed`, `open` or `half_open`; `limit` is how many commands may be `in_flight`. `own_connections`
         are those lent to one caller each, of which there are at most `max_connections`.
         """
-        pool = self._fair_pool
+        pool, mux = self._fair_pool, self._mux
         lane = self._lane.metrics
+        connections = int(lane["connections"]) + pool.in_use + pool.idle
+        used = int(lane["connections_used"]) + pool.in_use
         return {
             **lane,
             "backend": self.backend,
-            "connections": int(lane["connections"]) + pool.in_use + pool.idle,
+            "connections": connections,
+            "connections_used": used,
+            "connections_idle": max(0, connections - used),
+            "connections_max": pool.max_connections + (mux.most if mux else 0),
             "own_connections": pool.in_use,
             "max_connections": pool.max_connections,
             "waiting": int(lane["waiting"]) + pool.waiting,
@@ -147,24 +159,33 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
             "refusals": int(lane["refusals"]) + pool.refusals,
         }
 
-    async def ready(self) -> bool:
-        """Tell whether Redis answers within the pool's deadlines: a readiness probe.
+    async def get_metrics(self) -> dict[str, str | int | float]:
+        """Return `metrics`."""
+        return self.metrics
 
-        It asks even while the breaker is open, and what it finds out does not count for the breaker.
+    async def health(self, within_seconds: float | None = None) -> PoolHealth:
+        """Ask whether the pool can serve now, and if not, why; nothing is raised but a cancellation.
+
+        Args:
+            within_seconds: How long the answer may take; default: a new connection and a command.
         """
         settings = self._settings
-        patience_s = settings.connect_timeout_seconds + settings.command_timeout_seconds
-        try:
-            async with CommandDeadline(self._fair_pool.name, patience_s).over("PING"), self.client() as own:
-                return bool(await own.ping())
-        except (RedisError, Unavailable, OSError):
-            return False
+        patience_s = within_seconds or settings.connect_timeout_seconds + settings.command_timeout_seconds
+        return await health_of(self._fair_pool.name, self.ping, self._ping_past_circuit, within_s=patience_s)
+
+    async def ready(self) -> bool:
+        """Tell whether Redis answers within the pool's deadlines, be the circuit open or not."""
+        return (await self.health()).answers
 
     async def close_pool(self) -> None:
         """Close every connection of the pool for good; whoever waits for a reply is told so."""
         if self._mux is not None:
             await self._mux.aclose()
         await self._fair_pool.aclose()
+
+    async def _ping_past_circuit(self) -> None:
+        async with self.client() as own:
+            await own.ping()
 
     async def _run_many(self, commands: Sequence[Command]) -> list[Any]:
         if self._mux is None or any(needs_own_connection(command) for command in commands):

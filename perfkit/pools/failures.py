@@ -21,7 +21,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from perfkit.errors import Unavailable
 
-__all__ = ["RedisLost", "RedisTimeout", "blames_server", "is_passing", "may_have_happened"]
+__all__ = ["PoolClosed", "RedisLost", "RedisTimeout", "blames_server", "is_passing", "may_have_happened"]
 
 
 class RedisLost(Unavailable, RedisConnectionError):
@@ -42,6 +42,16 @@ class RedisTimeout(Unavailable, RedisTimeoutError):
     def __init__(self, message: str, *, pool: str, sent: bool = True) -> None:
         super().__init__(message, dependency=f"pool {pool}")
         self.sent = sent
+
+
+class PoolClosed(Unavailable):
+    """The pool was closed for good; nothing was sent."""
+
+    def __init__(self, pool: str) -> None:
+        super().__init__(
+            f"Pool {pool} is closed. Ask for a new client instead of keeping an old one.",
+            dependency=f"pool {pool}",
+        )
 
 
 _DOWN = (BusyLoadingError, MasterDownError, ClusterDownError, ReadOnlyError)

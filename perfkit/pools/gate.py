@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from perfkit.clock import Clock, now_s
-from perfkit.events import Probe, null_probe
+from perfkit.events import CircuitChanged, Event, Probe, null_probe
 from perfkit.pools.counts import PoolCounts
 from perfkit.pools.settings import PoolSettings
 from perfkit.pools.wire import Run
@@ -42,6 +42,7 @@ class Gate:
 
     __slots__ = (
         "_calls_earned",
+        "_probe",
         "breaker",
         "budget",
         "clock",
@@ -81,8 +82,9 @@ class Gate:
         self.clock = clock
         self.rng = rng or random.Random()  # noqa: S311  # jitter, not a secret
         self.slow_s = settings.slow_call_seconds
+        self._probe = probe
         self.breaker = CircuitBreaker(
-            f"pool {name}{where}", _rules(settings), clock=clock, rng=self.rng, probe=probe
+            f"pool {name}{where}", _rules(settings), clock=clock, rng=self.rng, probe=self._changed
         )
         self.limiter = Limiter(
             f"{name}{where}", _limit(settings), patience_s=settings.acquire_timeout_seconds, clock=clock
@@ -162,6 +164,13 @@ class Gate:
         """Learn that there was no connection for a call."""
         self.breaker.record(generation, failed=1)
         self.limiter.release()
+
+    def _changed(self, event: Event) -> None:
+        """Count what the breaker did before whoever listens hears of it."""
+        if isinstance(event, CircuitChanged):
+            move = event.before, event.after
+            self.counts.transitions[move] = self.counts.transitions.get(move, 0) + 1
+        self._probe(event)
 
 
 def _rules(settings: PoolSettings) -> BreakerRules:

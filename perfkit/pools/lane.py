@@ -23,7 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from perfkit.errors import CircuitOpen, PoolExhausted, Unavailable
 from perfkit.pools.commands import NO_MISS
-from perfkit.pools.failures import blames_server, is_passing, may_have_happened
+from perfkit.pools.failures import PoolClosed, blames_server, is_passing, may_have_happened
 from perfkit.pools.gate import Gate
 from perfkit.pools.mux import MuxTransport
 from perfkit.pools.settings import PoolSettings
@@ -64,17 +64,22 @@ class Lane:
             "ok": counts.ok,
             "failed": counts.failed,
             "rejected": counts.rejected,
+            "rejected_breaker_open": counts.rejected_breaker_open,
+            "rejected_limit": counts.rejected_limit,
+            "rejected_closed": counts.rejected_closed,
             "cancelled": counts.cancelled,
             "missed": counts.missed,
             "timeouts": counts.timeouts,
             "retries": counts.retries,
             "retries_denied": gate.budget.denied,
+            "under_way": counts.under_way,
             "in_flight": limiter.in_flight,
             "limit": limiter.limit.value,
             "waiting": limiter.waiting,
             "waits": limiter.waits,
             "refusals": limiter.refusals,
             "connections": mux.open if mux else 0,
+            "connections_used": mux.busy if mux else 0,
             "connects": counts.connects,
             "disconnects": counts.disconnects,
             "loop_stalls": mux.stalls if mux else 0,
@@ -147,8 +152,12 @@ class Lane:
 
     def _count(self, failure: BaseException, calls: int) -> None:
         counts = self.gate.counts
-        if isinstance(failure, _GATE):
-            counts.rejected += calls
+        if isinstance(failure, CircuitOpen):
+            counts.rejected_breaker_open += calls
+        elif isinstance(failure, PoolExhausted):
+            counts.rejected_limit += calls
+        elif isinstance(failure, PoolClosed):
+            counts.rejected_closed += calls
         elif isinstance(failure, Exception):
             counts.failed += calls
             counts.timeouts += calls * isinstance(failure, RedisTimeoutError)

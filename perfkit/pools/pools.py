@@ -23,11 +23,12 @@ from perfkit.pools.cluster import OptimizedRedisCluster
 from perfkit.pools.endpoint import Endpoint
 from perfkit.pools.fair import FairPool
 from perfkit.pools.gate import Gate
+from perfkit.pools.health import Readiness
 from perfkit.pools.lane import Lane
 from perfkit.pools.mux import MuxTransport
 from perfkit.pools.settings import PoolSettings, PoolsSettings
 
-__all__ = ["PoolType", "RedisPools", "get_optimized_redis_client"]
+__all__ = ["PoolType", "RedisPools", "get_optimized_redis_client", "get_redis_pools"]
 
 
 class PoolType(StrEnum):
@@ -87,6 +88,29 @@ class RedisPools:
             self._clients[kind] = self._open(kind)
         return self._clients[kind]
 
+    @property
+    def clients(self) -> Mapping[PoolType, OptimizedRedis]:
+        """The workloads' clients that have been asked for so far."""
+        return dict(self._clients)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where Redis is."""
+        return self._endpoint
+
+    async def ready(self, *pool_types: PoolType, within_seconds: float = 1.0) -> Readiness:
+        """Ask whether pools can serve now: a readiness check. Nothing is raised but a cancellation.
+
+        Name the pools the service cannot do without; `cache`, which degrades to misses, rarely is one.
+
+        Args:
+            pool_types: Whom to ask, all at once; default: those in use, and `default` when none is.
+            within_seconds: How long it may take in all.
+        """
+        asked = {self.client(kind) for kind in pool_types} or self.clients.values() or [self.client()]
+        found = await asyncio.gather(*(client.health(within_seconds) for client in asked))
+        return Readiness(tuple(found))
+
     async def aclose(self) -> None:
         """Close every connection; clients handed out so far are closed for good."""
         clients, self._clients = self._clients, {}
@@ -124,12 +148,21 @@ async def get_optimized_redis_client(pool_type: PoolType = PoolType.DEFAULT) -> 
         SettingsError: a `PERFKIT_POOLS__…` variable or `PERFKIT_REDIS_URL` is refused.
         RealServerRequired: no Redis is configured and the embedded one is forbidden.
     """
+    return (await get_redis_pools()).client(pool_type)
+
+
+async def get_redis_pools() -> RedisPools:
+    """Return the pools behind `get_optimized_redis_client`, for a readiness check or an exporter.
+
+    Raises:
+        SettingsError, RealServerRequired: as there.
+    """
     loop = asyncio.get_running_loop()
     if loop not in _of_loop:
         _forget_closed_loops()
         lifetime = _lifetime(loop)
         _of_loop[loop] = (await anext(lifetime), lifetime)
-    return _of_loop[loop][0].client(pool_type)
+    return _of_loop[loop][0]
 
 
 _Lifetime = AsyncGenerator[RedisPools, None]
