@@ -187,7 +187,10 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
 
     async def ready(self) -> bool:
         """Tell whether Redis answers within the pool's deadlines, be the circuit open or not."""
-        return (await self.health()).answers
+        settings = self._settings
+        patience_s = settings.connect_timeout_seconds + settings.command_timeout_seconds
+        ask = self._ping_past_circuit
+        return (await health_of(self._fair_pool.name, ask, ask, within_s=patience_s)).answers
 
     async def close_pool(self) -> None:
         """Close every connection of the pool for good; whoever waits for a reply is told so."""
