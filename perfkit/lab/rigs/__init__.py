@@ -1,1 +1,9 @@
 """What is bolted up to be measured, one rig an area."""
+
+from perfkit.lab.rigs.cache import CACHE
+from perfkit.lab.rigs.rig import Asked, Observation, OpenRig, Rig
+
+__all__ = ["RIGS", "Asked", "Observation", "OpenRig", "Rig"]
+
+RIGS: dict[str, Rig] = {"cache": CACHE}
+"""Every rig by the word of its area."""
