@@ -6,7 +6,7 @@ variable "tuning" {
   default     = {}
   type = object({
     pools = optional(object({
-      partitioned        = optional(bool, true)
+      partitioned = optional(bool, true)
       default = optional(object({
         transport               = optional(string, "mux")
         mux_connections         = optional(number, 1)

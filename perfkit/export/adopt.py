@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perfkit.errors import AdoptionRefused
+from perfkit.export.client_limit import guarded
 from perfkit.export.terraform import TerraformCheck, check_tfvars
 from perfkit.lab.choose import Choice
 from perfkit.lab.folder import write_whole
@@ -31,10 +32,12 @@ def adopt(choice: Choice, tfvars_text: str, *, terraform_dir: Path, force: bool 
     """Write `perfkit.auto.tfvars` into a Terraform folder; the old file stays unless all is well.
 
     Raises:
-        AdoptionRefused: the choice was not confirmed and `force` is not given; terraform refuses the values;
-            or what terraform would hand to the container is not the settings that were chosen.
+        AdoptionRefused: the choice was not confirmed, or asks for more connections than Redis has room for,
+            and `force` is not given; terraform refuses the values; or what terraform would hand to the
+            container is not the settings that were chosen.
         RunError: the folder cannot be written.
     """
+    choice = guarded(choice)
     if choice.refused_because and not force:
         raise AdoptionRefused(
             f"{choice.run_id} is not adopted: {choice.refused_because}. --force adopts it all the same.",

@@ -10,8 +10,10 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from perfkit.errors import Unavailable
 
@@ -60,9 +62,20 @@ def check_tfvars(path: Path, module: Path) -> TerraformCheck:
         if planned.returncode:
             return TerraformCheck(ok=False, text=planned.stderr.strip() or planned.stdout.strip())
         shown = _terraform(binary, module, scratch, "show", "-json", str(plan))
-        outputs = json.loads(shown.stdout)["planned_values"]["outputs"]
-    environment: dict[str, str] = outputs["environment"]["value"]
-    return TerraformCheck(ok=True, text="accepted by terraform", environment=environment)
+        plan_shown = json.loads(shown.stdout)
+    environment: dict[str, str] = plan_shown["planned_values"]["outputs"]["environment"]["value"]
+    text = "; ".join(["accepted by terraform", *_warnings(plan_shown)])
+    return TerraformCheck(ok=True, text=text, environment=environment)
+
+
+def _warnings(plan: Mapping[str, Any]) -> list[str]:
+    """What its `check` blocks say: a plan warns of them and goes on."""
+    return [
+        f"it warns: {problem['message']}"
+        for check in plan.get("checks", ())
+        for instance in check.get("instances", ())
+        for problem in instance.get("problems", ())
+    ]
 
 
 def _terraform(binary: Path, module: Path, scratch: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -36,11 +36,12 @@ def tuned_tfvars(choice: Choice, *, baseline: Mapping[str, Value], run_id: str, 
         for path in changed
         if choice.settings[path] != baseline[path]
     }
+    doubt = "REFUSED, AND FORCED" if choice.confirmed else "NOT CONFIRMED"
     header = "\n".join(
         [
             f"Written by perfkit from run {run_id}, scenario {scenario_name}.",
             f"settings {choice.fingerprint}",
-            *([f"NOT CONFIRMED: {choice.refused_because}."] if choice.refused_because else []),
+            *([f"{doubt}: {choice.refused_because}."] if choice.refused_because else []),
             *(in_words(effect) for effect in (*choice.gains, *choice.costs)),
             "A knob that is not here keeps its default; docs/settings.md lists them all.",
         ]

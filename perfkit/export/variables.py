@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 
 from perfkit.export.settings_page import settings_page
@@ -95,14 +96,18 @@ def write_generated(root: Path) -> list[str]:
 def _object_type(section: Section, indent: int) -> str:
     pad = " " * indent
     own = {info.path: info for info in iter_knobs(section) if "." not in info.path}
-    width = max((len(name) for name in own), default=0)
     text = ""
-    for name in type(section).model_fields:
-        value = getattr(section, name)
-        if isinstance(value, Section):
-            text += f"{pad}{name} = optional(object({{\n{_object_type(value, indent + 2)}{pad}}}), {{}})\n"
-        else:
-            text += f"{pad}{name.ljust(width)} = optional({_type(own[name])}, {_literal(value)})\n"
+    for is_knob, names in groupby(type(section).model_fields, own.__contains__):
+        neighbours = list(names)
+        width = max(map(len, neighbours))  # `terraform fmt` aligns what stands together
+        for name in neighbours:
+            value = getattr(section, name)
+            if is_knob:
+                text += f"{pad}{name.ljust(width)} = optional({_type(own[name])}, {_literal(value)})\n"
+            else:
+                text += (
+                    f"{pad}{name} = optional(object({{\n{_object_type(value, indent + 2)}{pad}}}), {{}})\n"
+                )
     return text
 
 

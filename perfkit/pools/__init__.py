@@ -9,17 +9,21 @@ from perfkit.lazy import opening
 if TYPE_CHECKING:
     from perfkit.pools.client import OptimizedRedis
     from perfkit.pools.endpoint import Endpoint
-    from perfkit.pools.pools import PoolType, RedisPools, get_optimized_redis_client
+    from perfkit.pools.health import PoolHealth, Readiness
+    from perfkit.pools.pools import PoolType, RedisPools, get_optimized_redis_client, get_redis_pools
     from perfkit.pools.settings import PoolSettings, PoolsSettings
 
 __all__ = [
     "Endpoint",
     "OptimizedRedis",
+    "PoolHealth",
     "PoolSettings",
     "PoolType",
     "PoolsSettings",
+    "Readiness",
     "RedisPools",
     "get_optimized_redis_client",
+    "get_redis_pools",
 ]
 
 __getattr__ = opening(
@@ -27,10 +31,13 @@ __getattr__ = opening(
     {
         "Endpoint": "perfkit.pools.endpoint",
         "OptimizedRedis": "perfkit.pools.client",
+        "PoolHealth": "perfkit.pools.health",
         "PoolSettings": "perfkit.pools.settings",
         "PoolType": "perfkit.pools.pools",
         "PoolsSettings": "perfkit.pools.settings",
+        "Readiness": "perfkit.pools.health",
         "RedisPools": "perfkit.pools.pools",
         "get_optimized_redis_client": "perfkit.pools.pools",
+        "get_redis_pools": "perfkit.pools.pools",
     },
 )

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.client import EMPTY_RESPONSE, NEVER_DECODE
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.client import EMPTY_RESPONSE
+from redis.exceptions import ResponseError
 
-from perfkit.errors import Unavailable
+from perfkit.pools.answers import Answers, made_by
 from perfkit.pools.batch import BatchCommands, Command
-from perfkit.pools.commands import is_repeatable, miss_of, needs_own_connection, waits_by_design, word
+from perfkit.pools.commands import (
+    changes_connection,
+    is_repeatable,
+    longest_wait_s,
+    miss_of,
+    misses_of,
+    needs_own_connection,
+    waits_by_design,
+)
+from perfkit.pools.counts import PoolCounts
 from perfkit.pools.deadline import CommandDeadline
-from perfkit.pools.failures import RedisLost, blames_server
+from perfkit.pools.failures import as_ours, blames_server
 from perfkit.pools.fair import FairPool
+from perfkit.pools.health import PoolHealth, health_of
+from perfkit.pools.held import HeldRedis
 from perfkit.pools.lane import Lane
 from perfkit.pools.pipeline import OptimizedPipeline
 from perfkit.pools.settings import PoolSettings
@@ -27,16 +37,12 @@ from perfkit.pools.wire import pack, pack_many
 
 __all__ = ["OptimizedRedis"]
 
-_MOST_KINDS = 2_048
-_DEPENDS_ON_ARGUMENTS = frozenset({"CLIENT", "XREAD", "XREADGROUP"})
 
+@dataclass(slots=True)
+class _Took:
+    """How long a command took once it had its connection; travels through redis-py as an option."""
 
-class _Kind(NamedTuple):
-    """What is known of a command by its name alone."""
-
-    callback: Callable[..., Any] | None
-    may_need_own: bool
-    """Whether it needs a connection of its own, or may, depending on its arguments."""
+    seconds: float = 0.0
 
 
 class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redis-py's own bases disagree
@@ -62,7 +68,7 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         self._fair_pool = pool
         self._settings = settings
         self._deadline = CommandDeadline(pool.name, settings.command_timeout_seconds)
-        self._kinds: dict[Any, _Kind] = {}
+        self.answers = Answers(self.response_callbacks)
 
     @property
     def raising(self) -> OptimizedRedis:
@@ -82,7 +88,7 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
             RedisTimeout, RedisLost: Redis did not answer; both are redis-py's exceptions too.
             redis.exceptions.RedisError: Redis refused the command.
         """
-        kind = self._kinds.get(args[0]) or self._learn(args[0])
+        kind = self.answers.known.get(args[0]) or self.answers.learn(args[0])
         mux = self._mux
         if mux is None or (kind.may_need_own and needs_own_connection(args)):
             return await self._execute_alone(args, options)
@@ -111,17 +117,17 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
             counts.ok += 1
         if kind.callback is None:
             return reply
-        answer = _parsed(kind.callback, reply, options)
+        answer = made_by(kind.callback, reply, options)
         return await answer if inspect.isawaitable(answer) else answer
 
     def set_response_callback(self, command: str, callback: Callable[..., Any]) -> None:
         """Let a function of your own make the answer out of the reply, as in redis-py."""
         super().set_response_callback(command, callback)
-        self._kinds.clear()
+        self.answers.known.clear()
 
     def client(self) -> Redis:
         """Return redis-py's client on one connection of the pool, held until it is closed."""
-        return Redis(connection_pool=self.connection_pool, single_connection_client=True)
+        return HeldRedis(self._fair_pool, self._deadline)
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> OptimizedPipeline:
         """Return a pipeline under the pool's deadline; as in redis-py, a transaction unless told no."""
@@ -129,26 +135,30 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
             self, self._lane, self._deadline, transaction=transaction, shard_hint=shard_hint
         )
 
-    def answer_of(self, command: Command, reply: Any, options: dict[str, Any]) -> Any:
-        """Return what redis-py makes of a reply to a command; an error stays as it is."""
-        kind = self._kinds.get(command[0]) or self._learn(command[0])
-        if kind.callback is None or isinstance(reply, Exception):
-            return reply
-        return _parsed(kind.callback, reply, options)
+    @property
+    def counts(self) -> PoolCounts:
+        """The pool's totals, its durations and the breaker's transitions among them."""
+        return self._counts
 
-    async def get_metrics(self) -> dict[str, str | int | float]:
-        """Return what this pool has done since it was made, and what it is doing.
+    @property
+    def metrics(self) -> dict[str, str | int | float]:
+        """What this pool has done since it was made, and what it is doing, read in any thread.
 
-        `calls` is `ok + failed + rejected + cancelled` when nothing is under way; `circuit_state` is
+        `calls` is `ok + failed + rejected + cancelled` when nothing is `under_way`; `circuit_state` is
         `closed`, `open` or `half_open`; `limit` is how many commands may be `in_flight`. `own_connections`
         are those lent to one caller each, of which there are at most `max_connections`.
         """
-        pool = self._fair_pool
+        pool, mux = self._fair_pool, self._mux
         lane = self._lane.metrics
+        connections = int(lane["connections"]) + pool.in_use + pool.idle
+        used = int(lane["connections_used"]) + pool.in_use
         return {
             **lane,
             "backend": self.backend,
-            "connections": int(lane["connections"]) + pool.in_use + pool.idle,
+            "connections": connections,
+            "connections_used": used,
+            "connections_idle": max(0, connections - used),
+            "connections_max": pool.max_connections + (mux.most if mux else 0),
             "own_connections": pool.in_use,
             "max_connections": pool.max_connections,
             "waiting": int(lane["waiting"]) + pool.waiting,
@@ -156,24 +166,36 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
             "refusals": int(lane["refusals"]) + pool.refusals,
         }
 
-    async def ready(self) -> bool:
-        """Tell whether Redis answers within the pool's deadlines: a readiness probe.
+    async def get_metrics(self) -> dict[str, str | int | float]:
+        """Return `metrics`."""
+        return self.metrics
 
-        It asks even while the breaker is open, and what it finds out does not count for the breaker.
+    async def health(self, within_seconds: float | None = None) -> PoolHealth:
+        """Ask whether the pool can serve now, and if not, why; nothing is raised but a cancellation.
+
+        Args:
+            within_seconds: How long the answer may take; default: a new connection and a command.
         """
         settings = self._settings
-        patience_s = settings.connect_timeout_seconds + settings.command_timeout_seconds
-        try:
-            async with CommandDeadline(self._fair_pool.name, patience_s).over("PING"), self.client() as own:
-                return bool(await own.ping())
-        except (RedisError, Unavailable, OSError):
-            return False
+        patience_s = within_seconds or settings.connect_timeout_seconds + settings.command_timeout_seconds
+        return await health_of(self._fair_pool.name, self.ping, self._ping_past_circuit, within_s=patience_s)
+
+    async def ready(self) -> bool:
+        """Tell whether Redis answers within the pool's deadlines, be the circuit open or not."""
+        return (await self.health()).answers
 
     async def close_pool(self) -> None:
         """Close every connection of the pool for good; whoever waits for a reply is told so."""
         if self._mux is not None:
             await self._mux.aclose()
         await self._fair_pool.aclose()
+
+    async def _ping_past_circuit(self) -> None:
+        if self._mux is not None:
+            await self._lane.ping()
+            return
+        async with self.client() as own:
+            await own.ping()
 
     async def _run_many(self, commands: Sequence[Command]) -> list[Any]:
         if self._mux is None or any(needs_own_connection(command) for command in commands):
@@ -188,12 +210,18 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
             replies = await send()
         except BaseException as failure:
             recovered = await lane.recover(
-                failure, send, repeatable=lambda: all(map(is_repeatable, commands))
+                failure,
+                send,
+                repeatable=lambda: all(map(is_repeatable, commands)),
+                miss=lambda: misses_of(commands),
             )
+            if recovered.missed:
+                return list(recovered.reply)
             replies = recovered.reply
         else:
             lane.gate.counts.ok += 1
-        return [self.answer_of(command, reply, {}) for command, reply in zip(commands, replies, strict=True)]
+        answer = self.answers.answer
+        return [answer(command, reply, {}) for command, reply in zip(commands, replies, strict=True)]
 
     async def _execute_alone(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """Run a command on a connection lent to it: what may not share one, and everything on `classic`."""
@@ -213,53 +241,34 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
     async def _send_alone(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         gate = self._lane.gate
         generation = gate.breaker.admit()
-        began_s = gate.clock()
+        took = _Took()
         try:
-            reply = await super().execute_command(*args, **dict(options))  # type: ignore[no-untyped-call]  # redis-py's
-        except BaseException as failure:
+            reply = await super().execute_command(*args, **options, took=took)  # type: ignore[no-untyped-call]  # redis-py's
+        except BaseException as trouble:
+            failure = as_ours(trouble, gate.name)
             if blames_server(failure):
                 gate.breaker.record(generation, failed=1)
             elif isinstance(failure, ResponseError):
                 gate.breaker.record(generation, ok=1)
             else:
                 gate.breaker.release(generation)
-            if type(failure) is RedisConnectionError:
-                raise RedisLost(
-                    f"The connection of pool {gate.name} was lost: {failure}; a command that writes may have "
-                    "happened.",
-                    pool=gate.name,
-                    sent=True,
-                ) from None
-            raise
-        took_s = gate.clock() - began_s
-        if waits_by_design(args):
-            took_s = 0.0  # waiting was its purpose and says nothing of the server
+            if failure is trouble:
+                raise
+            raise failure from None
+        took_s = 0.0 if waits_by_design(args) else took.seconds  # its waiting says nothing of the server
         gate.counts.observe(took_s)
         gate.breaker.record(generation, ok=1, slow=int(took_s > gate.slow_s))
         return reply
 
     async def _send_command_parse_response(
-        self, conn: AbstractConnection, command_name: str, *args: Any, **options: Any
+        self, conn: AbstractConnection, command_name: str, *args: Any, took: _Took, **options: Any
     ) -> Any:
         # redis-py's seam between having a connection and using it: waiting in line and connecting are over.
-        deadline = nullcontext() if waits_by_design(args) else self._deadline.over(str(command_name))
+        deadline = self._deadline.over(str(command_name), waits_s=longest_wait_s(args))
+        if changes_connection(args):
+            conn.mark_for_reconnect()  # type: ignore[no-untyped-call]  # redis-py's; closed when given back
+        began_s = self._lane.gate.clock()
         async with deadline:
-            return await super()._send_command_parse_response(conn, command_name, *args, **options)  # type: ignore[no-untyped-call]  # redis-py's
-
-    def _learn(self, name: Any) -> _Kind:
-        if len(self._kinds) >= _MOST_KINDS:
-            self._kinds.clear()  # names are the program's own, unless it passes on a user's
-        upper = word(name)
-        kind = _Kind(
-            callback=self.response_callbacks.get(upper),
-            may_need_own=upper in _DEPENDS_ON_ARGUMENTS or needs_own_connection((upper,)),
-        )
-        self._kinds[name] = kind
-        return kind
-
-
-def _parsed(callback: Callable[..., Any], reply: Any, options: dict[str, Any]) -> Any:
-    options.pop("keys", None)
-    options.pop(NEVER_DECODE, None)
-    options.pop(EMPTY_RESPONSE, None)
-    return callback(reply, **options)
+            reply = await super()._send_command_parse_response(conn, command_name, *args, **options)  # type: ignore[no-untyped-call]  # redis-py's
+        took.seconds = self._lane.gate.clock() - began_s
+        return reply

@@ -32,8 +32,12 @@ class PoolCounts:
     ok: int = 0
     failed: int = 0
     """Redis refused it, was away or too late."""
-    rejected: int = 0
-    """Not sent: the breaker was open, or there was no room in time."""
+    rejected_breaker_open: int = 0
+    """Not sent, to spare the server."""
+    rejected_limit: int = 0
+    """Not sent: there was no room in time, among the calls under way or for a connection of its own."""
+    rejected_closed: int = 0
+    """Not sent: the pool had been closed."""
     cancelled: int = 0
     """The caller left."""
     missed: int = 0
@@ -45,6 +49,8 @@ class PoolCounts:
     """Connections opened."""
     disconnects: int = 0
     """Connections lost, not counting those we closed."""
+    transitions: dict[tuple[str, str], int] = field(default_factory=dict)
+    """How often the breaker went from one state to another."""
     durations: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
     """Replies by their time from sent to answered; the last is what took longer than the last bound."""
     duration_sum_s: float = 0.0
@@ -53,6 +59,11 @@ class PoolCounts:
         """Count replies that took so long."""
         self.durations[bisect_left(BOUNDS_S, seconds)] += calls
         self.duration_sum_s += seconds * calls
+
+    @property
+    def rejected(self) -> int:
+        """Calls that were not sent, whatever the reason."""
+        return self.rejected_breaker_open + self.rejected_limit + self.rejected_closed
 
     @property
     def under_way(self) -> int:

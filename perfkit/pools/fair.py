@@ -25,8 +25,8 @@ from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from perfkit.errors import PoolExhausted, Unavailable
-from perfkit.pools.failures import RedisLost, RedisTimeout
+from perfkit.errors import PoolExhausted
+from perfkit.pools.failures import PoolClosed, RedisLost, RedisTimeout
 from perfkit.pools.settings import PoolSettings
 
 __all__ = ["FairPool"]
@@ -68,7 +68,7 @@ class FairPool(ConnectionPool):
             RedisTimeout: a new one was not ready within `connect_timeout_seconds`.
             RedisLost: the server is away.
             redis.exceptions.AuthenticationError: user or password are wrong.
-            Unavailable: the pool is closed.
+            PoolClosed: the pool was closed.
         """
         await self._take_slot()
         try:
@@ -126,10 +126,7 @@ class FairPool(ConnectionPool):
 
     def _lent(self) -> AbstractConnection:
         if self._closed:
-            raise Unavailable(
-                f"Pool {self.name} is closed. Ask for a new client instead of keeping an old one.",
-                dependency=f"pool {self.name}",
-            )
+            raise PoolClosed(self.name)
         connection: AbstractConnection = self.get_available_connection()  # type: ignore[no-untyped-call]  # redis-py's
         return connection
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from perfkit.clock import Clock, now_s
-from perfkit.events import Probe, null_probe
+from perfkit.events import CircuitChanged, Event, Probe, null_probe
 from perfkit.pools.counts import PoolCounts
 from perfkit.pools.settings import PoolSettings
 from perfkit.pools.wire import Run
@@ -40,27 +40,54 @@ _RETRY_SHARE: Final = 0.1
 class Gate:
     """Breaker, limiter, retry budget and counts of one pool."""
 
-    __slots__ = ("_calls_earned", "breaker", "budget", "clock", "counts", "limiter", "name", "rng", "slow_s")
+    __slots__ = (
+        "_calls_earned",
+        "_probe",
+        "breaker",
+        "budget",
+        "clock",
+        "counts",
+        "limiter",
+        "name",
+        "rng",
+        "slow_s",
+        "where",
+    )
 
     def __init__(
         self,
         name: str,
         settings: PoolSettings,
         *,
+        where: str = "",
+        counts: PoolCounts | None = None,
         clock: Clock = now_s,
         rng: random.Random | None = None,
         probe: Probe = null_probe,
     ) -> None:
+        """Make a gate, open.
+
+        Args:
+            name: The pool's, as its knobs bear it.
+            settings: The pool's knobs.
+            where: Which server it stands before, where a pool has several, as in ` at 10.0.0.7:6379`.
+            counts: Where to count; default: counts of its own.
+            clock: Breaker, limiter and budget go by it.
+            rng: Draws jitter.
+            probe: Hears when the circuit opens and closes.
+        """
         self.name = name
-        self.counts = PoolCounts()
+        self.where = where
+        self.counts = counts or PoolCounts()
         self.clock = clock
         self.rng = rng or random.Random()  # noqa: S311  # jitter, not a secret
         self.slow_s = settings.slow_call_seconds
+        self._probe = probe
         self.breaker = CircuitBreaker(
-            f"pool {name}", _rules(settings), clock=clock, rng=self.rng, probe=probe
+            f"pool {name}{where}", _rules(settings), clock=clock, rng=self.rng, probe=self._changed
         )
         self.limiter = Limiter(
-            name, _limit(settings), patience_s=settings.acquire_timeout_seconds, clock=clock
+            f"{name}{where}", _limit(settings), patience_s=settings.acquire_timeout_seconds, clock=clock
         )
         self._calls_earned = 0
         self.budget = RetryBudget(share=_RETRY_SHARE, clock=clock)
@@ -137,6 +164,13 @@ class Gate:
         """Learn that there was no connection for a call."""
         self.breaker.record(generation, failed=1)
         self.limiter.release()
+
+    def _changed(self, event: Event) -> None:
+        """Count what the breaker did before whoever listens hears of it."""
+        if isinstance(event, CircuitChanged):
+            move = event.before, event.after
+            self.counts.transitions[move] = self.counts.transitions.get(move, 0) + 1
+        self._probe(event)
 
 
 def _rules(settings: PoolSettings) -> BreakerRules:

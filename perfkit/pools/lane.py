@@ -23,15 +23,19 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from perfkit.errors import CircuitOpen, PoolExhausted, Unavailable
 from perfkit.pools.commands import NO_MISS
-from perfkit.pools.failures import blames_server, is_passing, may_have_happened
+from perfkit.pools.failures import PoolClosed, blames_server, is_passing, may_have_happened
 from perfkit.pools.gate import Gate
 from perfkit.pools.mux import MuxTransport
 from perfkit.pools.settings import PoolSettings
+from perfkit.pools.wire import pack
 from perfkit.resilience import full_jitter_s
 
 __all__ = ["Lane", "Recovered"]
 
 _GATE = (CircuitOpen, PoolExhausted)
+_PING = pack(("PING",))
+_NO_GENERATION = -1
+"""Of the breaker's: outcomes of another than the present one tell it nothing."""
 
 
 class Recovered(NamedTuple):
@@ -64,17 +68,22 @@ class Lane:
             "ok": counts.ok,
             "failed": counts.failed,
             "rejected": counts.rejected,
+            "rejected_breaker_open": counts.rejected_breaker_open,
+            "rejected_limit": counts.rejected_limit,
+            "rejected_closed": counts.rejected_closed,
             "cancelled": counts.cancelled,
             "missed": counts.missed,
             "timeouts": counts.timeouts,
             "retries": counts.retries,
             "retries_denied": gate.budget.denied,
+            "under_way": counts.under_way,
             "in_flight": limiter.in_flight,
             "limit": limiter.limit.value,
             "waiting": limiter.waiting,
             "waits": limiter.waits,
             "refusals": limiter.refusals,
             "connections": mux.open if mux else 0,
+            "connections_used": mux.busy if mux else 0,
             "connects": counts.connects,
             "disconnects": counts.disconnects,
             "loop_stalls": mux.stalls if mux else 0,
@@ -103,10 +112,21 @@ class Lane:
             return await connection.call(packed, generation)
         return await connection.call_many(packed, commands, generation)
 
+    async def ping(self) -> bool:
+        """Ask whether Redis answers, past breaker and limit, and without telling them how it went.
+
+        Raises:
+            RedisLost, RedisTimeout: it does not.
+        """
+        assert self.mux is not None  # noqa: S101  # as above
+        connection = self.mux.ready() or await self.mux.connected()
+        self.gate.limiter.in_flight += 1  # one more than the limit if need be: a probe does not stand in line
+        return bool(await connection.call(_PING, _NO_GENERATION) == b"PONG")
+
     async def recover(
         self,
         failure: BaseException,
-        send: Callable[[], Awaitable[Any]],
+        send: Callable[[], Awaitable[Any]] | None,
         *,
         calls: int = 1,
         repeatable: Callable[[], bool],
@@ -116,7 +136,7 @@ class Lane:
 
         Args:
             failure: Of the first attempt.
-            send: Makes another attempt.
+            send: Makes another attempt; None where there can be none.
             calls: How many calls these were, for the counts.
             repeatable: Tells whether the commands may be sent twice.
             miss: What an empty Redis would answer.
@@ -124,7 +144,9 @@ class Lane:
         counts = self.gate.counts
         attempt = 0
         try:
-            while attempt < self._retries and self._may_repeat(failure, repeatable):
+            while (
+                send is not None and attempt < self._retries and self._may_repeat(failure, calls, repeatable)
+            ):
                 try:
                     await asyncio.sleep(full_jitter_s(attempt, self.gate.rng))
                     attempt += 1
@@ -147,17 +169,24 @@ class Lane:
 
     def _count(self, failure: BaseException, calls: int) -> None:
         counts = self.gate.counts
-        if isinstance(failure, _GATE):
-            counts.rejected += calls
+        if isinstance(failure, CircuitOpen):
+            counts.rejected_breaker_open += calls
+        elif isinstance(failure, PoolExhausted):
+            counts.rejected_limit += calls
+        elif isinstance(failure, PoolClosed):
+            counts.rejected_closed += calls
         elif isinstance(failure, Exception):
             counts.failed += calls
             counts.timeouts += calls * isinstance(failure, RedisTimeoutError)
         else:
             counts.cancelled += calls
 
-    def _may_repeat(self, failure: BaseException, repeatable: Callable[[], bool]) -> bool:
+    def _may_repeat(self, failure: BaseException, calls: int, repeatable: Callable[[], bool]) -> bool:
         if isinstance(failure, _GATE) or not is_passing(failure):
             return False
-        if may_have_happened(failure) and not repeatable():
+        partly = calls > 1 and not isinstance(
+            failure, Unavailable
+        )  # one was refused; others may have happened
+        if (partly or may_have_happened(failure)) and not repeatable():
             return False
         return self.gate.may_retry()

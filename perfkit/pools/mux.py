@@ -8,8 +8,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from perfkit.errors import Unavailable
-from perfkit.pools.failures import RedisLost, RedisTimeout
+from perfkit.pools.failures import PoolClosed, RedisLost, RedisTimeout
 from perfkit.pools.gate import Gate
 from perfkit.pools.handshake import open_connection
 from perfkit.pools.settings import PoolSettings
@@ -48,9 +47,19 @@ class MuxTransport:
         self._watchdog = Watchdog(settings.command_timeout_seconds, self._expire, clock=gate.clock)
 
     @property
+    def most(self) -> int:
+        """How many connections there may be."""
+        return len(self._slots)
+
+    @property
     def open(self) -> int:
         """How many connections are open."""
         return sum(connection is not None and connection.alive for connection in self._slots)
+
+    @property
+    def busy(self) -> int:
+        """How many of them have a call on them that is without its reply."""
+        return sum(connection.pending > 0 for connection in self._slots if connection is not None)
 
     @property
     def pending(self) -> int:
@@ -67,19 +76,22 @@ class MuxTransport:
         slots = self._slots
         if len(slots) == 1:
             connection = slots[0]
-        else:
-            self._turn = (self._turn + 1) % len(slots)
-            connection = slots[self._turn]
-        return connection if connection is not None and connection.alive else None
+            return connection if connection is not None and connection.alive else None
+        slot = (self._turn + 1) % len(slots)
+        connection = slots[slot]
+        if connection is None or not connection.alive:
+            return None  # it stays this one's turn until it is opened, however often one asks before
+        self._turn = slot
+        return connection
 
     async def connected(self) -> MuxConnection:
         """Return a connection, opening it if need be; callers who come meanwhile wait for the same one.
 
         Raises:
             RedisTimeout, RedisLost, redis.exceptions.RedisError: as `open_connection`.
-            Unavailable: the pool is closed.
+            PoolClosed: the pool was closed.
         """
-        slot = self._turn
+        self._turn = slot = (self._turn + 1) % len(self._slots)
         connection = self._slots[slot]
         if connection is None or not connection.alive:
             task = self._opening.get(slot) or self._open(slot)
@@ -89,7 +101,7 @@ class MuxTransport:
                 raise _anew(failure) from None
             except asyncio.CancelledError:
                 if task.cancelled() and not _is_being_cancelled():
-                    raise self._refusal() from None
+                    raise PoolClosed(self._gate.name) from None
                 raise
         return connection
 
@@ -107,7 +119,7 @@ class MuxTransport:
 
     def _open(self, slot: int) -> asyncio.Task[MuxConnection]:
         if self._closed:
-            raise self._refusal()
+            raise PoolClosed(self._gate.name)
         task = self._loop.create_task(self._connect(slot))
         self._opening[slot] = task
         task.add_done_callback(lambda task: self._opened(slot, task))
@@ -118,6 +130,7 @@ class MuxTransport:
             self._make,
             self._connection,
             pool=self._gate.name,
+            where=self._gate.where,
             patience_s=self._settings.connect_timeout_seconds,
             replica=self._replica,
         )
@@ -135,6 +148,7 @@ class MuxTransport:
             self._gate.name,
             self._gate,
             self._loop,
+            where=self._gate.where,
             on_sending=self._watchdog.wake,
             on_lost=self._lost,
             on_push=self._on_push,
@@ -145,13 +159,6 @@ class MuxTransport:
     def _lost(self, connection: MuxConnection) -> None:
         if connection in self._slots and not self._closed:
             self._gate.counts.disconnects += 1
-
-    def _refusal(self) -> Unavailable:
-        name = self._gate.name
-        return Unavailable(
-            f"Pool {name} is closed. Ask for a new client instead of keeping an old one.",
-            dependency=f"pool {name}",
-        )
 
     def _expire(self, at_s: float) -> bool:
         patience_s = self._settings.command_timeout_seconds

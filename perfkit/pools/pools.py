@@ -7,6 +7,8 @@ import os
 import random
 from collections.abc import AsyncGenerator, Mapping
 from enum import StrEnum
+from functools import partial
+from typing import cast
 
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -17,14 +19,16 @@ from perfkit.errors import SettingsError, did_you_mean
 from perfkit.events import Probe, log_probe
 from perfkit.knobs import iter_knobs, parsed, replaced
 from perfkit.pools.client import OptimizedRedis
+from perfkit.pools.cluster import OptimizedRedisCluster
 from perfkit.pools.endpoint import Endpoint
 from perfkit.pools.fair import FairPool
 from perfkit.pools.gate import Gate
+from perfkit.pools.health import Readiness
 from perfkit.pools.lane import Lane
 from perfkit.pools.mux import MuxTransport
 from perfkit.pools.settings import PoolSettings, PoolsSettings
 
-__all__ = ["PoolType", "RedisPools", "get_optimized_redis_client"]
+__all__ = ["PoolType", "RedisPools", "get_optimized_redis_client", "get_redis_pools"]
 
 
 class PoolType(StrEnum):
@@ -84,6 +88,29 @@ class RedisPools:
             self._clients[kind] = self._open(kind)
         return self._clients[kind]
 
+    @property
+    def clients(self) -> Mapping[PoolType, OptimizedRedis]:
+        """The workloads' clients that have been asked for so far."""
+        return dict(self._clients)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where Redis is."""
+        return self._endpoint
+
+    async def ready(self, *pool_types: PoolType, within_seconds: float = 1.0) -> Readiness:
+        """Ask whether pools can serve now: a readiness check. Nothing is raised but a cancellation.
+
+        Name the pools the service cannot do without; `cache`, which degrades to misses, rarely is one.
+
+        Args:
+            pool_types: Whom to ask, all at once; default: those in use, and `default` when none is.
+            within_seconds: How long it may take in all.
+        """
+        asked = {self.client(kind) for kind in pool_types} or self.clients.values() or [self.client()]
+        found = await asyncio.gather(*(client.health(within_seconds) for client in asked))
+        return Readiness(tuple(found))
+
     async def aclose(self) -> None:
         """Close every connection; clients handed out so far are closed for good."""
         clients, self._clients = self._clients, {}
@@ -92,7 +119,16 @@ class RedisPools:
 
     def _open(self, kind: PoolType) -> OptimizedRedis:
         settings: PoolSettings = getattr(self._settings, kind.value)
-        gate = Gate(kind.value, settings, clock=self._clock, rng=self._rng, probe=self._probe)
+        make_gate = partial(Gate, kind.value, settings, clock=self._clock, rng=self._rng, probe=self._probe)
+        gate = make_gate()
+        if self._endpoint.cluster:
+            over_nodes = OptimizedRedisCluster(
+                gate,
+                lambda where: make_gate(where=where, counts=gate.counts),
+                settings,
+                self._endpoint.connection,
+            )
+            return cast("OptimizedRedis", over_nodes)  # the same commands, spread over nodes
         embedded = self._endpoint.backend == "fakeredis"
         mux = None
         if settings.transport == "mux" and not embedded:
@@ -112,12 +148,21 @@ async def get_optimized_redis_client(pool_type: PoolType = PoolType.DEFAULT) -> 
         SettingsError: a `PERFKIT_POOLS__…` variable or `PERFKIT_REDIS_URL` is refused.
         RealServerRequired: no Redis is configured and the embedded one is forbidden.
     """
+    return (await get_redis_pools()).client(pool_type)
+
+
+async def get_redis_pools() -> RedisPools:
+    """Return the pools behind `get_optimized_redis_client`, for a readiness check or an exporter.
+
+    Raises:
+        SettingsError, RealServerRequired: as there.
+    """
     loop = asyncio.get_running_loop()
     if loop not in _of_loop:
         _forget_closed_loops()
         lifetime = _lifetime(loop)
         _of_loop[loop] = (await anext(lifetime), lifetime)
-    return _of_loop[loop][0].client(pool_type)
+    return _of_loop[loop][0]
 
 
 _Lifetime = AsyncGenerator[RedisPools, None]

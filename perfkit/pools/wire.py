@@ -87,6 +87,7 @@ class MuxConnection(asyncio.Protocol):
         ledger: Ledger,
         loop: asyncio.AbstractEventLoop,
         *,
+        where: str = "",
         on_sending: Callable[[], None],
         on_lost: Callable[[MuxConnection], None],
         on_push: Push | None = None,
@@ -94,6 +95,7 @@ class MuxConnection(asyncio.Protocol):
         flush_max_bytes: int = 262_144,
     ) -> None:
         self.pool = pool
+        self.where = where
         self.alive = False
         self._ledger = ledger
         self._loop = loop
@@ -218,9 +220,10 @@ class MuxConnection(asyncio.Protocol):
             self.abort("Redis sent a reply that nobody had asked for")
         except hiredis.HiredisError as trouble:
             self.abort(f"Redis sent what is no RESP: {trouble}")
-        if run:
-            runs.append((run_sent_s, run_in, run))
-            self._ledger.answered(now_s, runs, blaming)
+        finally:  # whatever a listener of pushes raises: an answered call holds no place
+            if run:
+                runs.append((run_sent_s, run_in, run))
+                self._ledger.answered(now_s, runs, blaming)
 
     def pause_writing(self) -> None:
         """Keep commands back; called by the loop when Redis reads slower than we write."""
@@ -239,8 +242,14 @@ class MuxConnection(asyncio.Protocol):
     def connection_lost(self, failure: Exception | None) -> None:
         """Fail whoever waits; called by the loop."""
         self.alive = False
-        why = self._why_lost or str(failure or "it was closed")
-        unsent = len(self._unsent)
+        self._why_lost = self._why_lost or str(failure or "it was closed")
+        self._fail_all()
+        self._on_lost(self)
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    def _fail_all(self) -> None:
+        why, unsent = self._why_lost, len(self._unsent)
         generations = {entry[2] for entry in islice(self._pending, self._given_up, None)}
         places = len(self._pending) - self._given_up
         while self._pending:
@@ -250,9 +259,6 @@ class MuxConnection(asyncio.Protocol):
         self._unsent.clear()
         self._given_up = 0
         self._ledger.lost(generations, places)
-        self._on_lost(self)
-        if not self._closed.done():
-            self._closed.set_result(None)
 
     def _append(self, packed: bytes, generation: int, many: _Many | None) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = self._loop.create_future()
@@ -272,7 +278,11 @@ class MuxConnection(asyncio.Protocol):
     def _flush(self) -> None:
         self._flushing = False
         unsent = self._unsent
-        if self._paused or self._transport is None or not unsent:
+        if self._transport is None or self._transport.is_closing():
+            if self._closed.done():
+                self._fail_all()  # it was lost between being handed out and being used
+            return  # else what is unsent is failed, as not sent, in a moment
+        if self._paused or not unsent:
             return
         if len(unsent) == 1:
             self._transport.write(unsent.popleft())
@@ -294,15 +304,18 @@ class MuxConnection(asyncio.Protocol):
 
     def _too_late(self, patience_s: float) -> RedisTimeout:
         return RedisTimeout(
-            f"Redis did not answer pool {self.pool} within {patience_s:g} s; a command that writes may have "
-            f"happened. Raise pools.{self.pool}.command_timeout_seconds, or find out what keeps Redis busy.",
+            f"Redis{self.where} did not answer pool {self.pool} within {patience_s:g} s; a command that "
+            f"writes may have happened. Raise pools.{self.pool}.command_timeout_seconds, or find out what "
+            "keeps Redis busy.",
             pool=self.pool,
         )
 
     def _lost(self, why: str, *, sent: bool) -> RedisLost:
         fate = "a command that writes may have happened" if sent else "the command was not sent"
         return RedisLost(
-            f"The connection of pool {self.pool} was lost: {why}; {fate}.", pool=self.pool, sent=sent
+            f"The connection of pool {self.pool}{self.where} was lost: {why}; {fate}.",
+            pool=self.pool,
+            sent=sent,
         )
 
 

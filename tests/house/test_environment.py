@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-EXTRAS_OF_ALL = ("lab", "vertex", "dask", "apply", "server", "test")
+EXTRAS_OF_ALL = ("lab", "vertex", "dask", "apply", "server", "metrics", "test")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,18 @@ import sys
 
 import pytest
 
-HEAVY = ("dask", "distributed", "fakeredis", "google", "grpc", "matplotlib", "numpy", "pandas", "papermill")
+HEAVY = (
+    "dask",
+    "distributed",
+    "fakeredis",
+    "google",
+    "grpc",
+    "matplotlib",
+    "numpy",
+    "pandas",
+    "papermill",
+    "prometheus_client",
+)
 DOORS = {
     "the package": "import perfkit",
     "the settings": "from perfkit import Settings; Settings()",
