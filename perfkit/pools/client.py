@@ -5,17 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.client import EMPTY_RESPONSE, NEVER_DECODE
+from redis.client import EMPTY_RESPONSE
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
+from perfkit.pools.answers import Answers, made_by
 from perfkit.pools.batch import BatchCommands, Command
-from perfkit.pools.commands import is_repeatable, miss_of, needs_own_connection, waits_by_design, word
+from perfkit.pools.commands import is_repeatable, miss_of, misses_of, needs_own_connection, waits_by_design
 from perfkit.pools.counts import PoolCounts
 from perfkit.pools.deadline import CommandDeadline
 from perfkit.pools.failures import RedisLost, blames_server
@@ -28,16 +30,12 @@ from perfkit.pools.wire import pack, pack_many
 
 __all__ = ["OptimizedRedis"]
 
-_MOST_KINDS = 2_048
-_DEPENDS_ON_ARGUMENTS = frozenset({"CLIENT", "XREAD", "XREADGROUP"})
 
+@dataclass(slots=True)
+class _Took:
+    """How long a command took once it had its connection; travels through redis-py as an option."""
 
-class _Kind(NamedTuple):
-    """What is known of a command by its name alone."""
-
-    callback: Callable[..., Any] | None
-    may_need_own: bool
-    """Whether it needs a connection of its own, or may, depending on its arguments."""
+    seconds: float = 0.0
 
 
 class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redis-py's own bases disagree
@@ -63,7 +61,7 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         self._fair_pool = pool
         self._settings = settings
         self._deadline = CommandDeadline(pool.name, settings.command_timeout_seconds)
-        self._kinds: dict[Any, _Kind] = {}
+        self.answers = Answers(self.response_callbacks)
 
     @property
     def raising(self) -> OptimizedRedis:
@@ -83,7 +81,7 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
             RedisTimeout, RedisLost: Redis did not answer; both are redis-py's exceptions too.
             redis.exceptions.RedisError: Redis refused the command.
         """
-        kind = self._kinds.get(args[0]) or self._learn(args[0])
+        kind = self.answers.known.get(args[0]) or self.answers.learn(args[0])
         mux = self._mux
         if mux is None or (kind.may_need_own and needs_own_connection(args)):
             return await self._execute_alone(args, options)
@@ -112,13 +110,13 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
             counts.ok += 1
         if kind.callback is None:
             return reply
-        answer = _parsed(kind.callback, reply, options)
+        answer = made_by(kind.callback, reply, options)
         return await answer if inspect.isawaitable(answer) else answer
 
     def set_response_callback(self, command: str, callback: Callable[..., Any]) -> None:
         """Let a function of your own make the answer out of the reply, as in redis-py."""
         super().set_response_callback(command, callback)
-        self._kinds.clear()
+        self.answers.known.clear()
 
     def client(self) -> Redis:
         """Return redis-py's client on one connection of the pool, held until it is closed."""
@@ -129,13 +127,6 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         return OptimizedPipeline(
             self, self._lane, self._deadline, transaction=transaction, shard_hint=shard_hint
         )
-
-    def answer_of(self, command: Command, reply: Any, options: dict[str, Any]) -> Any:
-        """Return what redis-py makes of a reply to a command; an error stays as it is."""
-        kind = self._kinds.get(command[0]) or self._learn(command[0])
-        if kind.callback is None or isinstance(reply, Exception):
-            return reply
-        return _parsed(kind.callback, reply, options)
 
     @property
     def counts(self) -> PoolCounts:
@@ -209,12 +200,18 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
             replies = await send()
         except BaseException as failure:
             recovered = await lane.recover(
-                failure, send, repeatable=lambda: all(map(is_repeatable, commands))
+                failure,
+                send,
+                repeatable=lambda: all(map(is_repeatable, commands)),
+                miss=lambda: misses_of(commands),
             )
+            if recovered.missed:
+                return list(recovered.reply)
             replies = recovered.reply
         else:
             lane.gate.counts.ok += 1
-        return [self.answer_of(command, reply, {}) for command, reply in zip(commands, replies, strict=True)]
+        answer = self.answers.answer
+        return [answer(command, reply, {}) for command, reply in zip(commands, replies, strict=True)]
 
     async def _execute_alone(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """Run a command on a connection lent to it: what may not share one, and everything on `classic`."""
@@ -234,9 +231,9 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
     async def _send_alone(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         gate = self._lane.gate
         generation = gate.breaker.admit()
-        began_s = gate.clock()
+        took = _Took()
         try:
-            reply = await super().execute_command(*args, **dict(options))  # type: ignore[no-untyped-call]  # redis-py's
+            reply = await super().execute_command(*args, **options, took=took)  # type: ignore[no-untyped-call]  # redis-py's
         except BaseException as failure:
             if blames_server(failure):
                 gate.breaker.record(generation, failed=1)
@@ -252,35 +249,18 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
                     sent=True,
                 ) from None
             raise
-        took_s = gate.clock() - began_s
-        if waits_by_design(args):
-            took_s = 0.0  # waiting was its purpose and says nothing of the server
+        took_s = 0.0 if waits_by_design(args) else took.seconds  # its waiting says nothing of the server
         gate.counts.observe(took_s)
         gate.breaker.record(generation, ok=1, slow=int(took_s > gate.slow_s))
         return reply
 
     async def _send_command_parse_response(
-        self, conn: AbstractConnection, command_name: str, *args: Any, **options: Any
+        self, conn: AbstractConnection, command_name: str, *args: Any, took: _Took, **options: Any
     ) -> Any:
         # redis-py's seam between having a connection and using it: waiting in line and connecting are over.
         deadline = nullcontext() if waits_by_design(args) else self._deadline.over(str(command_name))
+        began_s = self._lane.gate.clock()
         async with deadline:
-            return await super()._send_command_parse_response(conn, command_name, *args, **options)  # type: ignore[no-untyped-call]  # redis-py's
-
-    def _learn(self, name: Any) -> _Kind:
-        if len(self._kinds) >= _MOST_KINDS:
-            self._kinds.clear()  # names are the program's own, unless it passes on a user's
-        upper = word(name)
-        kind = _Kind(
-            callback=self.response_callbacks.get(upper),
-            may_need_own=upper in _DEPENDS_ON_ARGUMENTS or needs_own_connection((upper,)),
-        )
-        self._kinds[name] = kind
-        return kind
-
-
-def _parsed(callback: Callable[..., Any], reply: Any, options: dict[str, Any]) -> Any:
-    options.pop("keys", None)
-    options.pop(NEVER_DECODE, None)
-    options.pop(EMPTY_RESPONSE, None)
-    return callback(reply, **options)
+            reply = await super()._send_command_parse_response(conn, command_name, *args, **options)  # type: ignore[no-untyped-call]  # redis-py's
+        took.seconds = self._lane.gate.clock() - began_s
+        return reply

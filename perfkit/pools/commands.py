@@ -10,7 +10,16 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Any, Final
 
-__all__ = ["NO_MISS", "is_repeatable", "miss_of", "needs_own_connection", "waits_by_design", "word"]
+__all__ = [
+    "NO_MISS",
+    "is_read",
+    "is_repeatable",
+    "miss_of",
+    "misses_of",
+    "needs_own_connection",
+    "waits_by_design",
+    "word",
+]
 
 NO_MISS: Final = object()
 """There is no answer but Redis's own."""
@@ -65,6 +74,8 @@ _MISSES: dict[str, Callable[[Sequence[Any]], Any]] = {
     "SMEMBERS": lambda _: set(),
     "LRANGE": lambda _: [],
     "SET": lambda _: None,
+    "MSET": lambda _: None,
+    "MSETEX": lambda _: None,
     "SETEX": lambda _: None,
     "PSETEX": lambda _: None,
 }
@@ -116,6 +127,11 @@ def is_repeatable(args: Sequence[Any]) -> bool:
     )
 
 
+def is_read(args: Sequence[Any]) -> bool:
+    """Tell whether a command changes nothing, so that a replica may answer it."""
+    return word(args[0]) in _READS
+
+
 def miss_of(args: Sequence[Any]) -> Any:
     """Return what an empty Redis would answer, or `NO_MISS` where pretending would be wrong.
 
@@ -127,3 +143,9 @@ def miss_of(args: Sequence[Any]) -> Any:
     """
     miss = _MISSES.get(word(args[0]))
     return NO_MISS if miss is None else miss(args)
+
+
+def misses_of(commands: Sequence[Sequence[Any]]) -> Any:
+    """Return what an empty Redis would answer to each, or `NO_MISS` where that would be wrong for one."""
+    misses = [miss_of(command) for command in commands]
+    return NO_MISS if any(miss is NO_MISS for miss in misses) else misses

@@ -18,6 +18,8 @@ class CommandDeadline:
 
     pool: str
     patience_s: float
+    sent: bool = True
+    """Whether what is given up may have left."""
 
     @asynccontextmanager
     async def over(self, what: str) -> AsyncIterator[None]:
@@ -35,4 +37,5 @@ class CommandDeadline:
                 f"writes, it may have happened. Raise pools.{self.pool}.command_timeout_seconds, or ask less "
                 "at once.",
                 pool=self.pool,
+                sent=self.sent,
             ) from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from redis.asyncio.connection import AbstractConnection, parse_url
+from redis.credentials import CredentialProvider
 
 from perfkit.errors import RealServerRequired, SettingsError, did_you_mean
 from perfkit.events import EmbeddedDefaultLoaded, Probe, log_probe
@@ -42,10 +43,17 @@ class Endpoint:
     backend: Literal["redis", "fakeredis"]
     connection: Mapping[str, Any] = field(repr=False, hash=False)
     """Keyword arguments of redis-py's connection pool."""
+    cluster: bool = False
+    """Whether the address is of a node of a Redis Cluster, to find the others by."""
 
     @classmethod
-    def from_url(cls, url: str) -> Endpoint:
+    def from_url(cls, url: str, *, credential_provider: CredentialProvider | None = None) -> Endpoint:
         """Return the endpoint that a `redis://`, `rediss://` or `unix://` address names.
+
+        Args:
+            url: As in `redis://host:6379/0`; `?cluster=true` says that it is a node of a Redis Cluster.
+            credential_provider: Asked for user and password whenever a connection is opened, for tokens that
+                expire; instead of those in the address.
 
         Raises:
             SettingsError: the address is of another kind, or sets an option that is not its own.
@@ -54,6 +62,7 @@ class Endpoint:
             connection: dict[str, Any] = dict(parse_url(url))
         except ValueError as trouble:
             raise _refused(url, f"is not an address of Redis ({trouble}). {_FORMS}") from None
+        cluster = _flag(url, str(connection.pop("cluster", "false")))
         if unknown := sorted(connection.keys() - _OPTIONS):
             remedy = (
                 did_you_mean(unknown[0], _OPTIONS) or " Timeouts and sizes are the knobs PERFKIT_POOLS__…."
@@ -61,7 +70,15 @@ class Endpoint:
             raise _refused(url, f"sets {unknown[0]!r}, which an address may not.{remedy}")
         if url.startswith("unix:") and "path" not in connection:
             raise _refused(url, f"names no socket. {_FORMS}")
-        return cls(_masked(url), "redis", connection)
+        if cluster and ("path" in connection or connection.get("db")):
+            raise _refused(url, "names a socket or a database, which a cluster has not.")
+        if credential_provider is not None:
+            if "password" in connection:
+                raise _refused(
+                    url, "holds a password, and a credential provider was given too: leave one out."
+                )
+            connection["credential_provider"] = credential_provider
+        return cls(_masked(url), "redis", connection, cluster)
 
     @classmethod
     def embedded(
@@ -112,6 +129,12 @@ def refuse_embedded(env: Mapping[str, str], remedy: str) -> None:
 
 def _refused(url: str, why: str) -> SettingsError:
     return SettingsError(f"{_masked(url)!r} {why}", path="PERFKIT_REDIS_URL")
+
+
+def _flag(url: str, text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise _refused(url, f"sets cluster={text!r}; write cluster=true or leave it out.")
+    return text.lower() == "true"
 
 
 def _masked(url: str) -> str:

@@ -51,6 +51,7 @@ class Gate:
         "name",
         "rng",
         "slow_s",
+        "where",
     )
 
     def __init__(
@@ -58,21 +59,35 @@ class Gate:
         name: str,
         settings: PoolSettings,
         *,
+        where: str = "",
+        counts: PoolCounts | None = None,
         clock: Clock = now_s,
         rng: random.Random | None = None,
         probe: Probe = null_probe,
     ) -> None:
+        """Make a gate, open.
+
+        Args:
+            name: The pool's, as its knobs bear it.
+            settings: The pool's knobs.
+            where: Which server it stands before, where a pool has several, as in ` at 10.0.0.7:6379`.
+            counts: Where to count; default: counts of its own.
+            clock: Breaker, limiter and budget go by it.
+            rng: Draws jitter.
+            probe: Hears when the circuit opens and closes.
+        """
         self.name = name
-        self.counts = PoolCounts()
+        self.where = where
+        self.counts = counts or PoolCounts()
         self.clock = clock
         self.rng = rng or random.Random()  # noqa: S311  # jitter, not a secret
         self.slow_s = settings.slow_call_seconds
         self._probe = probe
         self.breaker = CircuitBreaker(
-            f"pool {name}", _rules(settings), clock=clock, rng=self.rng, probe=self._changed
+            f"pool {name}{where}", _rules(settings), clock=clock, rng=self.rng, probe=self._changed
         )
         self.limiter = Limiter(
-            name, _limit(settings), patience_s=settings.acquire_timeout_seconds, clock=clock
+            f"{name}{where}", _limit(settings), patience_s=settings.acquire_timeout_seconds, clock=clock
         )
         self._calls_earned = 0
         self.budget = RetryBudget(share=_RETRY_SHARE, clock=clock)

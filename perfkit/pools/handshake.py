@@ -30,6 +30,7 @@ async def open_connection(
     connection: Mapping[str, Any],
     *,
     pool: str,
+    where: str = "",
     patience_s: float,
     replica: bool = False,
 ) -> MuxConnection:
@@ -39,6 +40,7 @@ async def open_connection(
         make: Makes the protocol; called once the socket is there.
         connection: redis-py's keywords, as `perfkit.pools.Endpoint` holds them.
         pool: Names the connection for `CLIENT LIST`, and in errors.
+        where: Which server, for errors, where a pool has several.
         patience_s: For all of it: name, socket, TLS, greeting.
         replica: Whether to ask for reads from a replica of a cluster.
 
@@ -57,15 +59,15 @@ async def open_connection(
     except TimeoutError:
         _drop(opened)
         raise RedisTimeout(
-            f"A connection of pool {pool} was not ready within {patience_s:g} s: the server is away or "
-            f"stalled. See pools.{pool}.connect_timeout_seconds.",
+            f"A connection of pool {pool}{where} was not ready within {patience_s:g} s: the server is away "
+            f"or stalled. See pools.{pool}.connect_timeout_seconds.",
             pool=pool,
             sent=False,
         ) from None
     except OSError as trouble:
         _drop(opened)
         raise RedisLost(
-            f"Pool {pool} could not connect: {trouble}. Is Redis running, and PERFKIT_REDIS_URL right?",
+            f"Pool {pool} could not connect{where}: {trouble}. Is Redis there, and PERFKIT_REDIS_URL right?",
             pool=pool,
             sent=False,
         ) from None
@@ -74,7 +76,7 @@ async def open_connection(
         raise
     except RedisConnectionError as trouble:  # lost during the greeting, or too many clients
         _drop(opened)
-        raise RedisLost(f"Pool {pool} could not connect: {trouble}", pool=pool, sent=False) from None
+        raise RedisLost(f"Pool {pool} could not connect{where}: {trouble}", pool=pool, sent=False) from None
     except BaseException:
         _drop(opened)
         raise

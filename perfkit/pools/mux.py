@@ -130,6 +130,7 @@ class MuxTransport:
             self._make,
             self._connection,
             pool=self._gate.name,
+            where=self._gate.where,
             patience_s=self._settings.connect_timeout_seconds,
             replica=self._replica,
         )
@@ -147,6 +148,7 @@ class MuxTransport:
             self._gate.name,
             self._gate,
             self._loop,
+            where=self._gate.where,
             on_sending=self._watchdog.wake,
             on_lost=self._lost,
             on_push=self._on_push,

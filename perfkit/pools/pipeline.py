@@ -6,7 +6,7 @@ nothing of anybody else comes. Only `WATCH` does, because it spans several round
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from perfkit.pools.wire import pack_many
 if TYPE_CHECKING:
     from perfkit.pools.client import OptimizedRedis
 
-__all__ = ["OptimizedPipeline"]
+__all__ = ["NodePipeline", "OptimizedPipeline"]
 
 
 class OptimizedPipeline(Pipeline):
@@ -83,7 +83,7 @@ class OptimizedPipeline(Pipeline):
         if raise_on_error:
             self.raise_first_error(stack, replies)
         return [
-            self._client.answer_of(args, reply, dict(options))
+            self._client.answers.answer(args, reply, dict(options))
             for (args, options), reply in zip(stack, replies, strict=True)
         ]
 
@@ -142,3 +142,24 @@ class OptimizedPipeline(Pipeline):
     ) -> Any:
         async with self._deadline.over(str(command_name)):
             return await super()._send_command_parse_response(conn, command_name, *args, **options)  # type: ignore[no-untyped-call]  # redis-py's
+
+
+class NodePipeline(Pipeline):
+    """redis-py's pipeline over a cluster, no transaction: each node gets its commands as one piece."""
+
+    def __init__(self, client: Any, run_many: Callable[[Sequence[Any]], Awaitable[list[Any]]]) -> None:
+        super().__init__(None, client.response_callbacks, False, None)  # type: ignore[arg-type]  # it has no pool
+        self._run_many = run_many
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """Send the queued commands and return their answers, in order.
+
+        Raises:
+            Unavailable: a node could not be asked; what others were sent may have happened.
+            redis.exceptions.RedisError: a node refused a command, if `raise_on_error`.
+        """
+        stack, self.command_stack = self.command_stack, []
+        answers = await self._run_many([args for args, _options in stack])
+        if raise_on_error:
+            self.raise_first_error(stack, answers)
+        return answers

@@ -7,6 +7,8 @@ import os
 import random
 from collections.abc import AsyncGenerator, Mapping
 from enum import StrEnum
+from functools import partial
+from typing import cast
 
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -17,6 +19,7 @@ from perfkit.errors import SettingsError, did_you_mean
 from perfkit.events import Probe, log_probe
 from perfkit.knobs import iter_knobs, parsed, replaced
 from perfkit.pools.client import OptimizedRedis
+from perfkit.pools.cluster import OptimizedRedisCluster
 from perfkit.pools.endpoint import Endpoint
 from perfkit.pools.fair import FairPool
 from perfkit.pools.gate import Gate
@@ -116,7 +119,16 @@ class RedisPools:
 
     def _open(self, kind: PoolType) -> OptimizedRedis:
         settings: PoolSettings = getattr(self._settings, kind.value)
-        gate = Gate(kind.value, settings, clock=self._clock, rng=self._rng, probe=self._probe)
+        make_gate = partial(Gate, kind.value, settings, clock=self._clock, rng=self._rng, probe=self._probe)
+        gate = make_gate()
+        if self._endpoint.cluster:
+            over_nodes = OptimizedRedisCluster(
+                gate,
+                lambda where: make_gate(where=where, counts=gate.counts),
+                settings,
+                self._endpoint.connection,
+            )
+            return cast("OptimizedRedis", over_nodes)  # the same commands, spread over nodes
         embedded = self._endpoint.backend == "fakeredis"
         mux = None
         if settings.transport == "mux" and not embedded:

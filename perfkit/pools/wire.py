@@ -87,6 +87,7 @@ class MuxConnection(asyncio.Protocol):
         ledger: Ledger,
         loop: asyncio.AbstractEventLoop,
         *,
+        where: str = "",
         on_sending: Callable[[], None],
         on_lost: Callable[[MuxConnection], None],
         on_push: Push | None = None,
@@ -94,6 +95,7 @@ class MuxConnection(asyncio.Protocol):
         flush_max_bytes: int = 262_144,
     ) -> None:
         self.pool = pool
+        self.where = where
         self.alive = False
         self._ledger = ledger
         self._loop = loop
@@ -294,15 +296,18 @@ class MuxConnection(asyncio.Protocol):
 
     def _too_late(self, patience_s: float) -> RedisTimeout:
         return RedisTimeout(
-            f"Redis did not answer pool {self.pool} within {patience_s:g} s; a command that writes may have "
-            f"happened. Raise pools.{self.pool}.command_timeout_seconds, or find out what keeps Redis busy.",
+            f"Redis{self.where} did not answer pool {self.pool} within {patience_s:g} s; a command that "
+            f"writes may have happened. Raise pools.{self.pool}.command_timeout_seconds, or find out what "
+            "keeps Redis busy.",
             pool=self.pool,
         )
 
     def _lost(self, why: str, *, sent: bool) -> RedisLost:
         fate = "a command that writes may have happened" if sent else "the command was not sent"
         return RedisLost(
-            f"The connection of pool {self.pool} was lost: {why}; {fate}.", pool=self.pool, sent=sent
+            f"The connection of pool {self.pool}{self.where} was lost: {why}; {fate}.",
+            pool=self.pool,
+            sent=sent,
         )
 
 
