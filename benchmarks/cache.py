@@ -4,7 +4,8 @@ A trace is an argument; without one a generated workload of the same size stands
 (`bash scripts/peers.sh`) and left out where it is not installed. Processor time, not wall time: the machine
 may be shared.
 
-    python benchmarks/cache.py [TRACE] [--all-cells]
+    perfkit bench cache [--peers] [--rounds N]
+    python benchmarks/cache.py [TRACE] [--all-cells] [--rounds N]
 """
 
 from __future__ import annotations
@@ -46,13 +47,14 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("trace", nargs="?", help="a request trace, as a scenario names it")
     arguments.add_argument("--all-cells", action="store_true", help="replay all 144 cells: several minutes")
+    arguments.add_argument("--rounds", type=int, default=ROUNDS, help="of the look-ups")
     given = arguments.parse_args()
     source = TraceWorkload(kind="trace", path=given.trace) if given.trace else STAND_IN
     workload = load_workload(source, seed=1, folder=Path())
     print(f"{Path(given.trace).name if given.trace else 'generated'}: {len(workload):,} requests")
     surface(workload, every=1 if given.all_cells else 29)
     policies(workload)
-    lookups()
+    lookups(given.rounds)
 
 
 def surface(workload: Workload, *, every: int) -> None:
@@ -142,7 +144,7 @@ def next_requests(objects: np.ndarray) -> list[int]:
     return following.tolist()
 
 
-def lookups() -> None:
+def lookups(rounds: int) -> None:
     """Print what a hit costs in memory, beside the dict look-up no cache in Python can go below."""
     keys = [f"key:{number}" for number in range(1_000)]
     table = dict.fromkeys(keys, b"value")
@@ -152,13 +154,13 @@ def lookups() -> None:
         for key in keys:
             tier.set(key, b"value", ttl_seconds=3_600)
         arms[f"MemoryTier.get, {policy}"] = tier.get
-    rounds = [
-        {name: timed(lambda get=get: run(get, keys))[0] for name, get in arms.items()} for _ in range(ROUNDS)
+    turns = [
+        {name: timed(lambda get=get: run(get, keys))[0] for name, get in arms.items()} for _ in range(rounds)
     ]
     print("\na hit, processor ns (interleaved rounds, medians)")
     for name in arms:
-        nanoseconds = statistics.median(took[name] for took in rounds) / (len(keys) * 50) * 1e9
-        ratio = statistics.median(took[name] / took["dict.get"] for took in rounds)
+        nanoseconds = statistics.median(took[name] for took in turns) / (len(keys) * 50) * 1e9
+        ratio = statistics.median(took[name] / took["dict.get"] for took in turns)
         print(f"  {name:<28}{nanoseconds:>10.0f}{ratio:>9.1f}x")
 
 

@@ -3,11 +3,13 @@
 The first table draws rounds from known distributions. The second compares a piece of work with itself on this
 machine: whoever finds a difference is wrong.
 
-    python benchmarks/lab.py
+    perfkit bench lab [--rounds N]
+    python benchmarks/lab.py [--rounds N]
 """
 
 from __future__ import annotations
 
+import argparse
 import random
 import time
 from collections.abc import Callable
@@ -28,8 +30,11 @@ Bounds = tuple[float, float] | None
 
 def main() -> None:
     """Print both tables."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rounds", type=int, default=12, help="of each experiment of the second table")
+    given = arguments.parse_args()
     coverage()
-    false_alarms()
+    false_alarms(rounds=given.rounds)
 
 
 def coverage() -> None:

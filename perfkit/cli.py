@@ -60,10 +60,17 @@ def run_command(
     from perfkit.handover import hand_over
     from perfkit.lab.folder import find_run
     from perfkit.lab.sweep import run
+    from perfkit.settings import Settings
 
     if (scenario is None) == (resume is None):
         raise click.UsageError("Name a SCENARIO file, or a run to --resume.")
+    Settings.from_env()  # a run takes no knob from the environment, but a misspelt name there is an error too
     if resume is not None:
+        if workload or seed is not None or quick or simulate:
+            raise click.UsageError(
+                "--resume goes on with the question as it was asked. "
+                "Leave out --workload, --seed, --quick and --simulate, or ask a new question with them."
+            )
         finished = run(find_run(resume, out))
     else:
         assert scenario is not None  # noqa: S101  # for the type checker: checked above
@@ -90,14 +97,15 @@ def compare_command(name: str, other: str | None, out: Path) -> None:
     from perfkit.lab.sweep import compared
 
     first = find_run(name, out)
+    second = None if other is None else find_run(other, out)
+    if second is not None:
+        comparable(first.environment, second.environment)
     comparison, choice = compared(first)
     click.echo(f"{first.run_id}  ({comparison.how}, {comparison.backend})")
     _print_effects([effect for effect in comparison.effects if effect.metric == comparison.objective])
-    if other is None:
+    if second is None:
         click.echo(choice.why)
         return
-    second = find_run(other, out)
-    comparable(first.environment, second.environment)
     click.echo(f"{second.run_id}")
     theirs, _choice = compared(second)
     _print_effects([effect for effect in theirs.effects if effect.metric == comparison.objective])
@@ -157,6 +165,27 @@ def adopt_command(name: str, terraform_dir: Path, force: bool, out: Path) -> Non
     click.echo(f"{adoption.path}  {adoption.check.text}")
 
 
+@cli.command("bench")
+@click.argument("area")
+@click.option(
+    "--peers", is_flag=True, help="Measure beside other projects; bash scripts/peers.sh installs them."
+)
+@click.option("--rounds", type=click.IntRange(1), help="Interleaved rounds; from 6 on there are intervals.")
+@click.option(
+    "--benchmarks",
+    type=click.Path(path_type=Path),
+    default=Path("benchmarks"),
+    show_default=True,
+    help="The folder of AREA.py and RESULTS.md.",
+)
+def bench_command(area: str, peers: bool, rounds: int | None, benchmarks: Path) -> None:
+    """Measure perfkit itself in one AREA, and write what was found to RESULTS.md."""
+    from perfkit.lab.bench import bench
+
+    results = bench(area, peers=peers, rounds=rounds, folder=benchmarks, tell=click.echo)
+    click.echo(f"results {results}")
+
+
 @cli.command("settings")
 @click.option("--tfvars", type=click.Path(path_type=Path), help="Read this file instead of the environment.")
 @click.option("--env", "as_env", is_flag=True, help="Print them as environment variables.")
@@ -194,9 +223,9 @@ def list_command(out: Path) -> None:
 
     for folder in list_runs(out):
         try:
-            state = folder.choice.why
-        except RunError:
-            state = f"not finished: {len(folder.results())} trials"
+            state = folder.choice.why if folder.finished else f"not finished: {len(folder.results())} trials"
+        except RunError as trouble:
+            state = f"cannot be read: {trouble}"
         click.echo(f"{folder.run_id}  {state}")
 
 

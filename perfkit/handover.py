@@ -11,7 +11,7 @@ from perfkit.export.client_limit import guarded
 from perfkit.export.tfvars import tuned_tfvars
 from perfkit.knobs import flat, replaced
 from perfkit.lab.choose import Choice
-from perfkit.lab.folder import RunFolder, write_whole
+from perfkit.lab.folder import RunFolder, remove, write_whole
 from perfkit.lab.scenario import Scenario
 from perfkit.settings import Settings
 
@@ -36,7 +36,7 @@ def hand_over(folder: RunFolder) -> HandedOver:
     choice = guarded(folder.choice)
     tfvars = folder.path / "tuned.auto.tfvars"
     if choice.refused_because:
-        tfvars.unlink(missing_ok=True)
+        remove(tfvars)
     else:
         write_whole(tfvars, export_text(folder.run_id, folder.scenario, choice))
     page = report.write(view_of(folder), folder.path / "report.html")

@@ -3,4 +3,4 @@
 PERFKIT_VENV=.venv-peers PERFKIT_EXTRAS=lab,server,peers
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-say "peers are in $venv; run benchmarks with $venv/bin/python benchmarks/cache.py"
+say "peers are in $venv; measure beside them with: perfkit bench AREA --peers"

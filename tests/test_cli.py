@@ -83,6 +83,10 @@ class Perfkit:
         file = runs[-1].path / "trials.jsonl" if runs else Path("absent")
         return file.read_text().splitlines() if file.exists() else []
 
+    def could_not_measure(self) -> bool:
+        """Whether the machine was too busy: the run itself has found trials that must not be compared."""
+        return any('"status":"invalid"' in line for line in self.trials())
+
 
 def _pids() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
@@ -119,14 +123,17 @@ def test_one_command_answers_and_the_next_ones_show_it(perfkit: Perfkit) -> None
     code, out, err = perfkit("run", "tiny.yaml", "--out", "runs")
 
     assert code == 0, err
-    assert "lowers Redis reads per request by" in out
     folder = list_runs(perfkit.runs)[0]
     assert f"report  runs/{folder.run_id}/report.html" in out
     assert perfkit.processes() == {}
-    for command in ("show", "list", "compare", "report", "export"):
+    for command in ("show", "list", "compare", "report"):
         code, out, err = perfkit(command, "--out", "runs")
         assert (code, err) == (0, "")
         assert out
+    assert perfkit("export", "--out", "runs")[0] == (0 if folder.choice.confirmed else 1)
+    if not perfkit.could_not_measure():
+        assert "lowers Redis reads per request by" in folder.choice.why
+        assert folder.choice.confirmed
 
 
 def test_a_simulated_answer_is_not_exported_without_force(perfkit: Perfkit) -> None:
@@ -148,6 +155,7 @@ def test_a_simulated_answer_is_not_exported_without_force(perfkit: Perfkit) -> N
     [
         (["run"], "Name a SCENARIO file, or a run to --resume"),
         (["run", "tiny.yaml", "--resume", "latest"], "Name a SCENARIO file, or a run to --resume"),
+        (["run", "--resume", "latest", "--seed", "5"], "goes on with the question as it was asked"),
         (["run", "tniy.yaml"], "Did you mean 'tiny.yaml'"),
         (["run", "tiny.yaml", "--workload", "gone.csv"], "gone.csv"),
         (["run", "tiny.yaml", "--out", "tiny.yaml/runs"], "cannot be made"),
@@ -165,9 +173,11 @@ def test_a_wrong_word_is_answered_with_a_sentence(perfkit: Perfkit, arguments: l
     assert "Traceback" not in err
 
 
-def test_a_misspelt_variable_is_refused_by_name(perfkit: Perfkit, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("arguments", [["settings"], ["run", "tiny.yaml", "--simulate"]])
+def test_a_misspelt_variable_is_refused_by_name(perfkit: Perfkit, arguments: list[str]) -> None:
     process = subprocess.run(
-        [sys.executable, "-m", "perfkit", "settings"],
+        [sys.executable, "-m", "perfkit", *arguments],
+        cwd=perfkit.folder,
         env=dict(os.environ) | {"PERFKIT_CACHE__L1_TTL_SECOND": "5"},
         capture_output=True,
         text=True,
@@ -185,13 +195,27 @@ def test_settings_are_printed_as_the_environment_that_makes_them(perfkit: Perfki
     assert "PERFKIT_CACHE__L1_TTL_SECONDS=60.0" in out.splitlines()
 
 
+def test_a_broken_run_does_not_hide_the_others(perfkit: Perfkit) -> None:
+    perfkit("run", "tiny.yaml", "--out", "runs", "--simulate")
+    (whole,) = list_runs(perfkit.runs)
+    broken = perfkit.runs / "00-broken"
+    broken.mkdir()
+    (broken / "scenario.yaml").write_text((whole.path / "scenario.yaml").read_text())
+    (broken / "trials.jsonl").write_text("nonsense\n")
+    code, out, _err = perfkit("list", "--out", "runs")
+
+    assert code == 0
+    assert "00-broken  cannot be read" in out
+    assert f"{whole.run_id}  The baseline stays" in out
+
+
 def test_runs_of_two_workloads_are_not_set_side_by_side(perfkit: Perfkit) -> None:
     perfkit("run", "tiny.yaml", "--out", "runs", "--simulate")
     perfkit("run", "tiny.yaml", "--out", "runs", "--simulate", "--seed", "2")
     first, second = (folder.run_id for folder in list_runs(perfkit.runs))
-    code, _out, err = perfkit("compare", first, second, "--out", "runs")
+    code, out, err = perfkit("compare", first, second, "--out", "runs")
 
-    assert code == 1
+    assert (code, out) == (1, "")
     assert "cannot be compared" in err
     assert "workload" in err
 
@@ -200,7 +224,10 @@ def test_runs_of_two_workloads_are_not_set_side_by_side(perfkit: Perfkit) -> Non
 @pytest.mark.parametrize("stage", ["simulated", "measured", "confirmed"])
 def test_ctrl_c_keeps_what_was_done_and_leaves_no_process(perfkit: Perfkit, stage: str) -> None:
     process = perfkit.start("run", "tiny.yaml", "--out", "runs")
-    wait_until(stage_reached(perfkit, stage))
+    reached = stage_reached(perfkit, stage)
+    wait_until(lambda: reached() or process.poll() is not None)
+    if not reached() and perfkit.could_not_measure():
+        pytest.skip("this machine is too busy to measure anything, so nothing is confirmed")
     assert perfkit.processes()
     os.killpg(process.pid, signal.SIGINT)
     _out, err = process.communicate(timeout=PATIENCE_S)
@@ -244,7 +271,9 @@ def test_killed_at_random_moments_a_run_loses_at_most_the_trial_under_way(
         (row["trial"]["stage"], row["trial"]["arm"], row["trial"]["round"]) for row in map(json.loads, lines)
     ]
     assert len(set(keys)) == len(keys) == len(RunFolder(list_runs(perfkit.runs)[0].path).results())
-    assert {stage for stage, _arm, _round in keys} == {"modelled", "simulated", "measured", "confirmed"}
+    stages = {stage for stage, _arm, _round in keys}
+    assert stages >= {"modelled", "simulated", "measured"}
+    assert "confirmed" in stages or perfkit.could_not_measure()
 
 
 def _whole(line: str) -> bool:

@@ -96,7 +96,8 @@ def in_words(effect: Effect) -> str:
         ends = sorted((abs(effect.low), abs(effect.high))) if effect.low * effect.high > 0 else None
         low, high = ends or (effect.low, effect.high)
         how_sure = f"95 % interval {scale * low:.1f} to {scale * high:.1f}{unit}, {how_sure}"
-    return f"{verb} {metric.title} by {abs(scale * effect.effect):.1f}{unit} ({how_sure})"
+    moved = f"{verb} {metric.title} by {abs(scale * effect.effect):.1f}{unit}"
+    return f"{moved if effect.effect else f'leaves {metric.title} as it is'} ({how_sure})"
 
 
 def _check(guardrail: Guardrail, arm: Arm, comparison: Comparison) -> GuardrailCheck:
@@ -135,16 +136,19 @@ def _why_not(
         )
     if better:
         broken = next(check for check in checks if check.arm == better[0].name and not check.kept)
-        limit = broken.at_most if broken.at_most is not None else broken.at_least
         value = "unknown" if broken.value is None else f"{broken.value:.4g}"
+        limits = (("at most", broken.at_most), ("at least", broken.at_least))
+        allowed = " and ".join(f"{words} {limit:g}" for words, limit in limits if limit is not None)
         return (
             f"The baseline stays: {better[0].name} {in_words(objective[better[0].name])}, but breaks the "
-            f"guardrail {find_metric(broken.metric).title} ({value}, the limit is {limit:g})."
+            f"guardrail {find_metric(broken.metric).title} ({value}, allowed is {allowed})."
         )
+    doubt = f": {comparison.complaints[0]}" if comparison.complaints else ""
     if not objective:
-        return "The baseline stays: no finalist gave a sound number."
+        return f"The baseline stays, for no finalist gave a sound number{doubt}."
     nearest = objective[comparison.arms[0].name]
-    return f"The baseline stays: no finalist is better; the nearest, {nearest.arm}, {in_words(nearest)}."
+    nearly = f"no finalist is surely better; the nearest, {nearest.arm}, {in_words(nearest)}"
+    return f"The baseline stays: {nearly}{doubt if nearest.low is None else ''}."
 
 
 def _setting_words(arm: Arm) -> str:

@@ -13,7 +13,7 @@ from perfkit.knobs import Value
 from perfkit.lab import stats
 from perfkit.lab.histogram import as_matrix, merged, quantile_ms
 from perfkit.lab.metrics import METRICS, Metric, find_metric
-from perfkit.lab.results import AGAIN, BASELINE, How, Record, TrialResult
+from perfkit.lab.results import AGAIN, BASELINE, How, Record, Trial, TrialResult
 from perfkit.lab.scenario import Scenario
 from perfkit.lab.stats import Verdict
 
@@ -98,19 +98,26 @@ def compare(
 ) -> Comparison:
     """Compare each finalist with the baseline, metric by metric, over the rounds both played.
 
+    Where no trial of the baseline is sound, as on a machine too busy to measure, nothing is compared: there
+    are no finalists and no effects, and the complaints say why.
+
     Raises:
-        MeasurementError: there is no trial of the baseline to compare with.
+        MeasurementError: the baseline was not played yet.
     """
     rows = sorted(results, key=lambda row: (row.trial.stage, row.trial.arm, row.trial.round))
     raced = [row for row in rows if row.trial.stage == "measured"]
     raced = raced or _named([row for row in rows if row.trial.stage == "simulated"])
+    first = next((row for row in raced if row.trial.arm == BASELINE), None)
+    if first is None:
+        raise MeasurementError(
+            f"Run {run_id} has not played the baseline yet, so nothing can be compared. "
+            f"Go on with: perfkit run --resume {run_id}"
+        )
     sound = _by_arm(raced)
     if BASELINE not in sound:
-        raise MeasurementError(
-            f"Run {run_id} has no sound trial of the baseline, so nothing can be compared. Resume the run."
-        )
+        sound = {}
     finalists = [arm for arm in sound if arm not in (BASELINE, AGAIN)]
-    judge = _Judge(sound[BASELINE], family=max(len(finalists), 1))
+    judge = _Judge(sound.get(BASELINE, ()), family=max(len(finalists), 1))
     effects = tuple(effect for arm in finalists for effect in judge.effects(arm, sound[arm]))
     noise = judge.effects(AGAIN, sound[AGAIN]) if AGAIN in sound else ()
     last = _by_arm([row for row in rows if row.trial.stage == "confirmed"])
@@ -119,18 +126,17 @@ def compare(
     if BASELINE in last and leaders:
         confirmed = _Judge(last[BASELINE], family=1).effects(leaders[0], last[leaders[0]])
     of_setting = _levels_by_setting(rows)
-    arms = [_arm(name, sound[name], of_setting) for name in sound if name != AGAIN]
+    arms = [_arm(sound[name][0].trial, sound[name], of_setting) for name in finalists]
     objective = find_metric(scenario.objective.metric)
     sign = 1.0 if objective.goal == "lower" else -1.0
     reached = {e.arm: sign * e.effect for e in effects if e.metric == objective.name and e.effect is not None}
-    ranked = sorted((arm for arm in arms if arm.name != BASELINE), key=lambda arm: reached.get(arm.name, 9e9))
-    first = sound[BASELINE][0]
+    ranked = sorted(arms, key=lambda arm: reached.get(arm.name, 9e9))
     return Comparison(
         run_id=run_id,
         scenario=scenario.name,
         question=scenario.question,
         objective=objective.name,
-        baseline=next(arm for arm in arms if arm.name == BASELINE),
+        baseline=_arm(first.trial, sound.get(BASELINE, ()), of_setting),
         arms=tuple(ranked),
         effects=effects,
         noise=noise,
@@ -263,14 +269,13 @@ def _levels_by_setting(rows: Iterable[TrialResult]) -> dict[str, dict[How, dict[
 
 
 def _arm(
-    name: str, rows: Sequence[TrialResult], of_setting: Mapping[str, dict[How, dict[str, float]]]
+    trial: Trial, rows: Sequence[TrialResult], of_setting: Mapping[str, dict[How, dict[str, float]]]
 ) -> Arm:
-    trial = rows[0].trial
     levels = dict(of_setting.get(trial.fingerprint, {}))
-    if trial.stage == "measured":
+    if trial.stage == "measured" and rows:
         known = [metric for metric in METRICS.values() if all(metric.name in row.metrics for row in rows)]
         levels[rows[0].how] = {metric.name: _level(metric, rows) for metric in known}
-    return Arm(name=name, fingerprint=trial.fingerprint, knobs=trial.knobs, metrics=levels)
+    return Arm(name=trial.arm, fingerprint=trial.fingerprint, knobs=trial.knobs, metrics=levels)
 
 
 def _level(metric: Metric, rows: Sequence[TrialResult]) -> float:

@@ -31,7 +31,7 @@ from perfkit.lab.results import Record, TrialResult
 from perfkit.lab.scenario import Scenario
 from perfkit.lab.yaml12 import dumped
 
-__all__ = ["RunFolder", "find_run", "list_runs", "write_whole"]
+__all__ = ["RunFolder", "find_run", "list_runs", "remove", "write_whole"]
 
 RecordT = TypeVar("RecordT", bound=Record)
 
@@ -76,6 +76,11 @@ class RunFolder:
         return self.path.name
 
     @property
+    def finished(self) -> bool:
+        """Whether a choice was made."""
+        return (self.path / "choice.json").is_file()
+
+    @property
     def scenario(self) -> Scenario:
         """The question as it was asked."""
         return Scenario.load(self._existing("scenario.yaml"))
@@ -86,7 +91,11 @@ class RunFolder:
         try:
             environment: dict[str, Any] = json.loads(self._existing("environment.json").read_text())
         except ValueError:
-            raise RunError(f"{self.path}/environment.json is not JSON.", folder=self.path) from None
+            raise RunError(
+                f"{self.path}/environment.json is not JSON, so where the numbers were obtained is unknown. "
+                "Ask the question again.",
+                folder=self.path,
+            ) from None
         return environment
 
     @property
@@ -108,7 +117,7 @@ class RunFolder:
             RunError: another line cannot be read.
         """
         file = self.path / "trials.jsonl"
-        lines = file.read_text(encoding="utf-8").split("\n") if file.exists() else [""]
+        lines = file.read_text(encoding="utf-8", errors="replace").split("\n") if file.exists() else [""]
         whole, _torn = lines[:-1], lines[-1]
         found: dict[str, TrialResult] = {}
         for number, line in enumerate(whole, 1):
@@ -117,7 +126,7 @@ class RunFolder:
             except ValidationError as refusal:
                 raise RunError(
                     f"{file}:{number} is not a trial ({refusal.errors()[0]['msg']}). "
-                    "Remove the line to have the trial done again with --resume.",
+                    f"Remove the line and have the trial done again: perfkit run --resume {self.path}",
                     folder=self.path,
                 ) from None
             found.pop(result.trial.key, None)
@@ -159,13 +168,15 @@ class RunFolder:
         file = self.path / name
         if not file.is_file():
             raise RunError(
-                f"{self.path} has no {name}: it is not a run folder, or not yet.", folder=self.path
+                f"{self.path} has no {name}: it is not a run folder, or the run was broken off. "
+                f"Go on with: perfkit run --resume {self.path}",
+                folder=self.path,
             )
         return file
 
     def _record(self, name: str, kind: type[RecordT]) -> RecordT:
         try:
-            return kind.model_validate_json(self._existing(name).read_text(encoding="utf-8"))
+            return kind.model_validate_json(self._existing(name).read_bytes())
         except ValidationError as refusal:
             raise RunError(
                 f"{self.path}/{name} cannot be read ({refusal.errors()[0]['msg']}). "
@@ -255,6 +266,18 @@ def write_whole(path: Path, text: str) -> Path:
         Path(temporary).unlink(missing_ok=True)
         raise _unwritable(path, trouble) from None
     return path
+
+
+def remove(path: Path) -> None:
+    """Remove a file that may not be there.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as trouble:
+        raise _unwritable(path, trouble) from None
 
 
 def _unwritable(path: Path, trouble: OSError) -> RunError:

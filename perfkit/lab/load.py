@@ -25,6 +25,9 @@ __all__ = ["Played", "PlayedClock", "play"]
 _TIMER_STEP_S = 0.0015
 """An event loop wakes up to a millisecond late; the rest of a wait is spent yielding instead of sleeping."""
 
+_STALL_MS = 5.0
+"""A short trial misses 99 % of its rate by one late start; up to this, the lag alone is judged."""
+
 
 class PlayedClock:
     """The time of a recorded workload while it is played back, as a `perfkit.clock.Clock`.
@@ -90,11 +93,12 @@ class Played:
         planned = n / max(float(self.due_s[-1] - self.due_s[0]), 1e-9)
         started = self.start_s[np.isfinite(self.start_s)]
         achieved = (n - self.dropped) / max(float(np.ptp(started)), 1e-9) if len(started) else 0.0
+        behind_ms = 1_000 * float(np.ptp(started) - np.ptp(self.due_s)) if len(started) else float("inf")
         allowed_lag = max(2.0, 0.1 * float(np.quantile(response, 0.99))) if len(response) else 2.0
         complaint = ""
         if self.dropped > 0.001 * n:
             complaint = f"{self.dropped} of {n} requests were dropped: too many were under way"
-        elif achieved < 0.99 * planned:
+        elif achieved < 0.99 * planned and behind_ms > _STALL_MS:
             complaint = f"only {achieved:.0f} of {planned:.0f} requests/s were started"
         elif lag_p99 > allowed_lag and not virtual:
             complaint = f"requests started {lag_p99:.1f} ms late at p99, {allowed_lag:.1f} ms is the limit"

@@ -34,6 +34,7 @@ _OPENERS: dict[str, Callable[..., Any]] = {
 }
 _ORACLE = np.dtype([("time", "<u4"), ("object", "<u8"), ("size", "<u4"), ("next_use", "<i8")])
 _DEFAULT_BYTES = 1_000
+_MOST_BYTES = 1 << 30
 _FORMATS = ("csv", "cache2k", "oracle-general")
 
 
@@ -139,7 +140,7 @@ def _csv(
             on_bad_lines="error",
         )
     except (ValueError, UnicodeDecodeError) as trouble:
-        raise WorkloadError(f"This is not CSV: {trouble}.", file=str(path)) from None
+        raise WorkloadError(f"This is not CSV: {str(trouble).strip()}.", file=str(path)) from None
     table.columns = pd.Index([str(name).strip() for name in table.columns])
     shift = 2 if headed else 1
     if not len(table):
@@ -151,9 +152,7 @@ def _csv(
     sizes = None
     if "size" in table.columns:
         numbers = _column(table["size"], "size", path, shift)
-        if (numbers < 0).any():
-            line = int((numbers < 0).argmax()) + shift
-            raise WorkloadError(f"size {numbers[line - shift]:g} is below 0.", file=str(path), line=line)
+        _check_sizes(numbers, path, shift)
         sizes = numbers.astype(np.int64)
     back = np.flatnonzero(np.diff(times) < 0)
     if len(back):
@@ -172,9 +171,25 @@ def _column(column: object, name: str, path: Path, shift: int) -> NDArray[np.flo
     numbers: NDArray[np.float64] = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)  # type: ignore[call-overload]  # a Series
     bad = np.flatnonzero(~np.isfinite(numbers))
     if len(bad):
+        line = int(bad[0]) + shift
         value = column.iloc[bad[0]]  # type: ignore[attr-defined]  # a Series
-        raise WorkloadError(f"{name} {value!r} is not a number.", file=str(path), line=int(bad[0]) + shift)
+        if pd.isna(value):
+            raise WorkloadError(f"{name} is missing: the line is torn.", file=str(path), line=line)
+        raise WorkloadError(f"{name} {str(value)!r} is not a number.", file=str(path), line=line)
     return numbers
+
+
+def _check_sizes(sizes: NDArray[np.float64], path: Path, shift: int | None) -> None:
+    """Refuse what cannot be an object's size; `shift` leads from index to line, where there are lines."""
+    odd = np.flatnonzero((sizes < 0) | (sizes > _MOST_BYTES))
+    if len(odd):
+        line = None if shift is None else int(odd[0]) + shift
+        record = "" if shift is not None else f" of record {odd[0]}"
+        raise WorkloadError(
+            f"size {sizes[odd[0]]:g}{record} is refused: an object has 0 to {_MOST_BYTES} bytes.",
+            file=str(path),
+            line=line,
+        )
 
 
 def _is_number(text: str) -> bool:
@@ -196,6 +211,7 @@ def _oracle_general(
         raise WorkloadError(
             f"The time goes back at record {at}: not this format, or not sorted.", file=str(path)
         )
+    _check_sizes(records["size"].astype(np.float64), path, None)
     return times, records["object"], records["size"].astype(np.int64)
 
 

@@ -44,6 +44,12 @@ def read_scenario(model: type[ModelT], path: Path) -> ModelT:
     except (OSError, UnicodeDecodeError) as trouble:
         raise ScenarioError(f"The scenario cannot be read: {trouble}.", file=str(path)) from None
     value, lines = parse(text, file=str(path))
+    if not isinstance(value, dict):
+        found = "empty" if value is None else f"a {type(value).__name__}, not keys with values"
+        raise ScenarioError(
+            f"The scenario is {found}. Copy one from scenarios/; `perfkit schema` says what it may hold.",
+            file=str(path),
+        )
     try:
         return model.model_validate(value)
     except ValidationError as refusal:

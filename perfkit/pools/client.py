@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,17 +11,25 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.client import EMPTY_RESPONSE
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from perfkit.pools.answers import Answers, made_by
 from perfkit.pools.batch import BatchCommands, Command
-from perfkit.pools.commands import is_repeatable, miss_of, misses_of, needs_own_connection, waits_by_design
+from perfkit.pools.commands import (
+    changes_connection,
+    is_repeatable,
+    longest_wait_s,
+    miss_of,
+    misses_of,
+    needs_own_connection,
+    waits_by_design,
+)
 from perfkit.pools.counts import PoolCounts
 from perfkit.pools.deadline import CommandDeadline
-from perfkit.pools.failures import RedisLost, blames_server
+from perfkit.pools.failures import as_ours, blames_server
 from perfkit.pools.fair import FairPool
 from perfkit.pools.health import PoolHealth, health_of
+from perfkit.pools.held import HeldRedis
 from perfkit.pools.lane import Lane
 from perfkit.pools.pipeline import OptimizedPipeline
 from perfkit.pools.settings import PoolSettings
@@ -120,7 +127,7 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
 
     def client(self) -> Redis:
         """Return redis-py's client on one connection of the pool, held until it is closed."""
-        return Redis(connection_pool=self.connection_pool, single_connection_client=True)
+        return HeldRedis(self._fair_pool, self._deadline)
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> OptimizedPipeline:
         """Return a pipeline under the pool's deadline; as in redis-py, a transaction unless told no."""
@@ -175,7 +182,10 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
 
     async def ready(self) -> bool:
         """Tell whether Redis answers within the pool's deadlines, be the circuit open or not."""
-        return (await self.health()).answers
+        settings = self._settings
+        patience_s = settings.connect_timeout_seconds + settings.command_timeout_seconds
+        ask = self._ping_past_circuit
+        return (await health_of(self._fair_pool.name, ask, ask, within_s=patience_s)).answers
 
     async def close_pool(self) -> None:
         """Close every connection of the pool for good; whoever waits for a reply is told so."""
@@ -184,6 +194,9 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         await self._fair_pool.aclose()
 
     async def _ping_past_circuit(self) -> None:
+        if self._mux is not None:
+            await self._lane.ping()
+            return
         async with self.client() as own:
             await own.ping()
 
@@ -234,21 +247,17 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         took = _Took()
         try:
             reply = await super().execute_command(*args, **options, took=took)  # type: ignore[no-untyped-call]  # redis-py's
-        except BaseException as failure:
+        except BaseException as trouble:
+            failure = as_ours(trouble, gate.name)
             if blames_server(failure):
                 gate.breaker.record(generation, failed=1)
             elif isinstance(failure, ResponseError):
                 gate.breaker.record(generation, ok=1)
             else:
                 gate.breaker.release(generation)
-            if type(failure) is RedisConnectionError:
-                raise RedisLost(
-                    f"The connection of pool {gate.name} was lost: {failure}; a command that writes may have "
-                    "happened.",
-                    pool=gate.name,
-                    sent=True,
-                ) from None
-            raise
+            if failure is trouble:
+                raise
+            raise failure from None
         took_s = 0.0 if waits_by_design(args) else took.seconds  # its waiting says nothing of the server
         gate.counts.observe(took_s)
         gate.breaker.record(generation, ok=1, slow=int(took_s > gate.slow_s))
@@ -258,7 +267,9 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         self, conn: AbstractConnection, command_name: str, *args: Any, took: _Took, **options: Any
     ) -> Any:
         # redis-py's seam between having a connection and using it: waiting in line and connecting are over.
-        deadline = nullcontext() if waits_by_design(args) else self._deadline.over(str(command_name))
+        deadline = self._deadline.over(str(command_name), waits_s=longest_wait_s(args))
+        if changes_connection(args):
+            conn.mark_for_reconnect()  # type: ignore[no-untyped-call]  # redis-py's; closed when given back
         began_s = self._lane.gate.clock()
         async with deadline:
             reply = await super()._send_command_parse_response(conn, command_name, *args, **options)  # type: ignore[no-untyped-call]  # redis-py's

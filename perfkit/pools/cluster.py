@@ -10,7 +10,6 @@ import asyncio
 import copy
 import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -29,10 +28,10 @@ from perfkit.pools.batch import BatchCommands, Command
 from perfkit.pools.commands import (
     is_read,
     is_repeatable,
+    longest_wait_s,
     miss_of,
     misses_of,
     needs_own_connection,
-    waits_by_design,
 )
 from perfkit.pools.counts import PoolCounts
 from perfkit.pools.deadline import CommandDeadline
@@ -232,23 +231,21 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
 
     @property
     def counts(self) -> PoolCounts:
-        """The pool's totals, its durations and the breakers' transitions among them."""
+        """The pool's totals over all nodes, its durations and the breakers' transitions among them."""
         return self._counts
 
     @property
     def metrics(self) -> dict[str, str | int | float]:
-        """What this pool has done and is doing, over all nodes, read in any thread.
+        """What this pool has done since it was made and is doing, over all nodes, read in any thread.
 
-        `circuit_state` is the worst of them; `circuits_open` says how many nodes are refused.
+        `circuit_state` is the worst of the nodes; `circuits_open` says how many of them are refused.
         """
         lanes = [lane.metrics for _name, lane in self._nodes]
-        nodes = self.get_nodes()
-        own = sum(len(node._connections) - len(node._free) for node in nodes)
+        states = [str(lane["circuit_state"]) for lane in lanes]
+        own = sum(len(node._connections) - len(node._free) for node in self.get_nodes())
         summed = {name: sum(int(lane[name]) for lane in lanes) for name in _SUMMED}
-        states = [lane["circuit_state"] for lane in lanes]
-        connections = summed["connections"] + sum(len(node._connections) for node in nodes)
         used = summed["connections_used"] + own
-        settings = self._settings
+        shared = self._settings.mux_connections * max(len(lanes), 1)
         return {
             **self._lane.metrics,
             **summed,
@@ -256,12 +253,12 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
             "backend": self.backend,
             "nodes": len(lanes),
             "circuits_open": sum(state in ("open", "forced_open") for state in states),
-            "connections": connections,
+            "connections": summed["connections"] + own,
             "connections_used": used,
-            "connections_idle": max(0, connections - used),
-            "connections_max": len(nodes) * (settings.mux_connections + settings.max_connections),
+            "connections_idle": max(0, summed["connections"] + own - used),
+            "connections_max": shared + self._settings.max_connections * max(len(lanes), 1),
             "own_connections": own,
-            "max_connections": settings.max_connections,
+            "max_connections": self._settings.max_connections,
         }
 
     async def get_metrics(self) -> dict[str, str | int | float]:
@@ -269,23 +266,31 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
         return self.metrics
 
     async def health(self, within_seconds: float | None = None) -> PoolHealth:
-        """Ask every primary whether it can serve now, and if not, why; as `OptimizedRedis.health`."""
+        """Ask whether every primary can serve now, and if not, why; nothing is raised but a cancellation.
+
+        Args:
+            within_seconds: How long the answer may take; default: a new connection and a command.
+        """
         settings = self._settings
         patience_s = within_seconds or settings.connect_timeout_seconds + settings.command_timeout_seconds
-        ask = partial(self.execute_command, "PING", target_nodes=self.PRIMARIES)
-        return await health_of(self._lane.gate.name, ask, self._ping_past_circuits, within_s=patience_s)
+        ask = partial(self.ping, target_nodes=RedisCluster.PRIMARIES)
+        return await health_of(self._lane.gate.name, ask, self._ping_past_circuit, within_s=patience_s)
 
     async def ready(self) -> bool:
-        """Tell whether every primary answers within the pool's deadlines, be its circuit open or not."""
-        return (await self.health()).answers
+        """Tell whether every primary answers within the pool's deadlines, be a circuit open or not."""
+        settings = self._settings
+        patience_s = settings.connect_timeout_seconds + settings.command_timeout_seconds
+        ask = self._ping_past_circuit
+        return (await health_of(self._lane.gate.name, ask, ask, within_s=patience_s)).answers
 
     async def close_pool(self) -> None:
         """Close every connection to every node for good."""
         await self._nodes.aclose()
         await super().aclose()
 
-    async def _ping_past_circuits(self) -> None:
-        await asyncio.gather(*(node.execute_command("PING") for node in self.get_primaries()))
+    async def _ping_past_circuit(self) -> None:
+        await self.initialize()
+        await asyncio.gather(*(self._nodes.lane_of(node).ping() for node in self.get_primaries()))
 
     async def _run_many(self, commands: Sequence[Command]) -> list[Any]:
         if self._initialize:
@@ -363,7 +368,7 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
         breaker = self._nodes.lane_of(target_node).gate.breaker
         generation = breaker.admit()
         try:
-            async with nullcontext() if waits_by_design(args) else self._deadline.over(str(args[0])):
+            async with self._deadline.over(str(args[0]), waits_s=longest_wait_s(args)):
                 reply = await super()._execute_command(target_node, *args, **options)
         except BaseException as failure:
             if blames_server(failure):

@@ -6,14 +6,17 @@ never repeated once it was sent, and has no answer but the server's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Any, Final
 
 __all__ = [
     "NO_MISS",
+    "changes_connection",
     "is_read",
     "is_repeatable",
+    "longest_wait_s",
     "miss_of",
     "misses_of",
     "needs_own_connection",
@@ -36,7 +39,9 @@ _STATEFUL = frozenset(
 )
 """They change the connection they are sent on, for all who would come after."""
 
-_STATEFUL_CLIENT = frozenset({"REPLY", "TRACKING", "CACHING", "NO-EVICT", "NO-TOUCH", "SETNAME"})
+_STATEFUL_CLIENT = frozenset(
+    {"REPLY", "TRACKING", "CACHING", "NO-EVICT", "NO-TOUCH", "SETNAME", "CAPA", "IMPORT-SOURCE"}
+)
 
 _READS = frozenset(
     {"GET", "MGET", "GETRANGE", "STRLEN", "EXISTS", "TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME", "TYPE"}
@@ -98,15 +103,46 @@ def waits_by_design(args: Sequence[Any]) -> bool:
     return name in _WAITING
 
 
-def needs_own_connection(args: Sequence[Any]) -> bool:
-    """Tell whether a command must not travel on a connection that others share."""
+def longest_wait_s(args: Sequence[Any]) -> float:
+    """Return how long a command may wait on purpose, in seconds: 0 for most, infinity where it says for ever.
+
+    >>> longest_wait_s(("GET", "a")), longest_wait_s(("BLPOP", "q", 2.5)), longest_wait_s(("WAIT", 1, 200))
+    (0.0, 2.5, 0.2)
+    >>> longest_wait_s(("XREAD", "BLOCK", 0, "STREAMS", "s", "$"))
+    inf
+    """
+    if not waits_by_design(args):
+        return 0.0
     name = word(args[0])
-    if name in _STATEFUL or waits_by_design(args):
+    unit_s = 0.001 if name in ("WAIT", "WAITAOF", "XREAD", "XREADGROUP") else 1.0
+    if name in ("XREAD", "XREADGROUP"):
+        at = next(at for at, each in enumerate(args) if at and word(each) == "BLOCK") + 1
+    else:
+        at = 1 if name in ("BLMPOP", "BZMPOP") else -1
+    try:
+        return float(args[at]) * unit_s or math.inf
+    except (ValueError, TypeError, IndexError):
+        return math.inf  # Redis will say what is wrong with it
+
+
+def changes_connection(args: Sequence[Any]) -> bool:
+    """Tell whether a command leaves its connection other than it was, so that nobody else may have it after.
+
+    >>> changes_connection(("SELECT", 3)), changes_connection(("CLIENT", "TRACKING", "ON"))
+    (True, True)
+    """
+    name = word(args[0])
+    if name in _STATEFUL:
         return True
     verb, _, sub = name.partition(" ")
     if verb != "CLIENT":
         return False
     return (sub or (word(args[1]) if len(args) > 1 else "")) in _STATEFUL_CLIENT
+
+
+def needs_own_connection(args: Sequence[Any]) -> bool:
+    """Tell whether a command must not travel on a connection that others share."""
+    return changes_connection(args) or waits_by_design(args)
 
 
 def is_repeatable(args: Sequence[Any]) -> bool:

@@ -12,6 +12,7 @@ from redis.exceptions import (
     AuthorizationError,
     BusyLoadingError,
     ClusterDownError,
+    InvalidResponse,
     MasterDownError,
     ReadOnlyError,
     TryAgainError,
@@ -21,7 +22,15 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from perfkit.errors import Unavailable
 
-__all__ = ["PoolClosed", "RedisLost", "RedisTimeout", "blames_server", "is_passing", "may_have_happened"]
+__all__ = [
+    "PoolClosed",
+    "RedisLost",
+    "RedisTimeout",
+    "as_ours",
+    "blames_server",
+    "is_passing",
+    "may_have_happened",
+]
 
 
 class RedisLost(Unavailable, RedisConnectionError):
@@ -66,6 +75,20 @@ def blames_server(failure: BaseException) -> bool:
     if isinstance(failure, _REFUSED):
         return False
     return isinstance(failure, (RedisConnectionError, RedisTimeoutError, *_DOWN))
+
+
+def as_ours(failure: BaseException, pool: str) -> BaseException:
+    """Return what redis-py says of a connection that was lost as a `RedisLost`; the rest as it is.
+
+    Bytes that are no RESP come to the same: whose reply is whose is not known any more.
+    """
+    if type(failure) not in (RedisConnectionError, InvalidResponse):
+        return failure
+    return RedisLost(
+        f"The connection of pool {pool} was lost: {failure}; a command that writes may have happened.",
+        pool=pool,
+        sent=True,
+    )
 
 
 def is_passing(failure: BaseException) -> bool:

@@ -27,11 +27,15 @@ from perfkit.pools.failures import PoolClosed, blames_server, is_passing, may_ha
 from perfkit.pools.gate import Gate
 from perfkit.pools.mux import MuxTransport
 from perfkit.pools.settings import PoolSettings
+from perfkit.pools.wire import pack
 from perfkit.resilience import full_jitter_s
 
 __all__ = ["Lane", "Recovered"]
 
 _GATE = (CircuitOpen, PoolExhausted)
+_PING = pack(("PING",))
+_NO_GENERATION = -1
+"""Of the breaker's: outcomes of another than the present one tell it nothing."""
 
 
 class Recovered(NamedTuple):
@@ -108,10 +112,21 @@ class Lane:
             return await connection.call(packed, generation)
         return await connection.call_many(packed, commands, generation)
 
+    async def ping(self) -> bool:
+        """Ask whether Redis answers, past breaker and limit, and without telling them how it went.
+
+        Raises:
+            RedisLost, RedisTimeout: it does not.
+        """
+        assert self.mux is not None  # noqa: S101  # as above
+        connection = self.mux.ready() or await self.mux.connected()
+        self.gate.limiter.in_flight += 1  # one more than the limit if need be: a probe does not stand in line
+        return bool(await connection.call(_PING, _NO_GENERATION) == b"PONG")
+
     async def recover(
         self,
         failure: BaseException,
-        send: Callable[[], Awaitable[Any]],
+        send: Callable[[], Awaitable[Any]] | None,
         *,
         calls: int = 1,
         repeatable: Callable[[], bool],
@@ -121,7 +136,7 @@ class Lane:
 
         Args:
             failure: Of the first attempt.
-            send: Makes another attempt.
+            send: Makes another attempt; None where there can be none.
             calls: How many calls these were, for the counts.
             repeatable: Tells whether the commands may be sent twice.
             miss: What an empty Redis would answer.
@@ -129,7 +144,9 @@ class Lane:
         counts = self.gate.counts
         attempt = 0
         try:
-            while attempt < self._retries and self._may_repeat(failure, repeatable):
+            while (
+                send is not None and attempt < self._retries and self._may_repeat(failure, calls, repeatable)
+            ):
                 try:
                     await asyncio.sleep(full_jitter_s(attempt, self.gate.rng))
                     attempt += 1
@@ -164,9 +181,12 @@ class Lane:
         else:
             counts.cancelled += calls
 
-    def _may_repeat(self, failure: BaseException, repeatable: Callable[[], bool]) -> bool:
+    def _may_repeat(self, failure: BaseException, calls: int, repeatable: Callable[[], bool]) -> bool:
         if isinstance(failure, _GATE) or not is_passing(failure):
             return False
-        if may_have_happened(failure) and not repeatable():
+        partly = calls > 1 and not isinstance(
+            failure, Unavailable
+        )  # one was refused; others may have happened
+        if (partly or may_have_happened(failure)) and not repeatable():
             return False
         return self.gate.may_retry()

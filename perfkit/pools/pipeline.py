@@ -7,6 +7,7 @@ nothing of anybody else comes. Only `WATCH` does, because it spans several round
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,9 @@ from redis.asyncio.connection import AbstractConnection, Connection
 from redis.client import EMPTY_RESPONSE
 from redis.exceptions import ExecAbortError, ResponseError, WatchError
 
-from perfkit.pools.commands import is_repeatable, needs_own_connection
+from perfkit.pools.commands import is_repeatable, longest_wait_s, needs_own_connection
 from perfkit.pools.deadline import CommandDeadline
-from perfkit.pools.failures import blames_server
+from perfkit.pools.failures import RedisTimeout, as_ours, blames_server
 from perfkit.pools.lane import Lane
 from perfkit.pools.wire import pack_many
 
@@ -58,18 +59,27 @@ class OptimizedPipeline(Pipeline):
         calls = max(len(commands), 1)
         counts.calls += calls
         shared = self._lane.mux is not None and self.connection is None and not self._needs_own(commands)
-        send = partial(self._send_shared if shared else self._send_alone, raise_on_error)
+        if shared:
+            send = partial(self._send_shared, raise_on_error)
+        else:
+            queued = (self.command_stack, self.scripts, self.explicit_transaction)
+            send = partial(self._send_alone, raise_on_error, queued)
+        watching = self.watching
         try:
             replies = await send()
         except BaseException as failure:
-            # A transaction, or what leaves the pipeline empty once it has failed, is the caller's to repeat.
-            repeatable = shared and not self.is_transaction and all(map(is_repeatable, commands))
-            recovered = await self._lane.recover(failure, send, calls=calls, repeatable=lambda: repeatable)
+            repeatable = not self.is_transaction and all(map(is_repeatable, commands))
+            recovered = await self._lane.recover(
+                failure,
+                None if watching else send,  # what was watched is not any more: its caller's to repeat
+                calls=calls,
+                repeatable=lambda: repeatable,
+            )
             replies = recovered.reply
         else:
             counts.ok += calls
         finally:
-            await self.reset()  # type: ignore[no-untyped-call]  # redis-py's
+            await self.reset()
         return replies
 
     async def _send_shared(self, raise_on_error: bool) -> list[Any]:
@@ -80,8 +90,7 @@ class OptimizedPipeline(Pipeline):
             replies = self._of_exec(await self._lane.send(packed, len(stack) + 2))
         else:
             replies = await self._lane.send(pack_many(args for args, _ in stack), len(stack))
-        if raise_on_error:
-            self.raise_first_error(stack, replies)
+        _raise_first(self, stack, replies, raise_on_error)
         return [
             self._client.answers.answer(args, reply, dict(options))
             for (args, options), reply in zip(stack, replies, strict=True)
@@ -92,7 +101,7 @@ class OptimizedPipeline(Pipeline):
         _multi, *queued, executed = replies
         if isinstance(executed, ExecAbortError):
             for number, (error, (args, _)) in enumerate(zip(queued, self.command_stack, strict=True), 1):
-                if isinstance(error, ResponseError):
+                if isinstance(error, Exception):
                     self.annotate_exception(error, number, args)
                     raise error
         if isinstance(executed, Exception):
@@ -115,22 +124,68 @@ class OptimizedPipeline(Pipeline):
             return True
         return any(map(needs_own_connection, commands))
 
-    async def _send_alone(self, raise_on_error: bool) -> list[Any]:
+    async def _send_alone(self, raise_on_error: bool, queued: tuple[list[Any], set[Any], bool]) -> list[Any]:
+        self.command_stack, self.scripts, self.explicit_transaction = queued  # redis-py's attempt empties it
+        replies: list[Any] = await self._judged(super().execute, raise_on_error)
+        return replies
+
+    async def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
+        """Run a command at once, as `WATCH` and what follows it do until `multi`."""
+        counts = self._lane.gate.counts
+        counts.calls += 1
+        send = partial(self._judged, super().immediate_execute_command, *args, **options)
+        try:
+            reply = await send()
+        except BaseException as failure:
+            recovered = await self._lane.recover(
+                failure, None if self.watching else send, repeatable=lambda: False
+            )
+            return recovered.reply
+        counts.ok += 1
+        return reply
+
+    async def reset(self) -> None:  # type: ignore[override]  # redis-py's Pipeline hides Redis.reset as well
+        """Give back the connection; closed, if it does not answer `UNWATCH` in time."""
+        if self.connection is not None and not self.connection.is_connected:
+            self.watching = False  # nothing is watched on it; redis-py would connect again to say so
+        with suppress(RedisTimeout):
+            async with self._deadline.over("UNWATCH"):
+                await super().reset()  # type: ignore[no-untyped-call]  # redis-py's
+
+    async def _judged(self, send: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
+        """Use the connection lent to the pipeline and tell the breaker how it went."""
         breaker = self._lane.gate.breaker
         generation = breaker.admit()
         try:
-            replies: list[Any] = await super().execute(raise_on_error)
-        except BaseException as failure:
+            reply = await send(*args, **options)
+        except BaseException as trouble:
+            failure = as_ours(trouble, self._lane.gate.name)
             if blames_server(failure):
                 breaker.record(generation, failed=1)
             else:
                 breaker.release(generation)
-            raise
+            if failure is trouble:
+                raise
+            raise failure from None
         breaker.record(generation, ok=1)
-        return replies
+        return reply
+
+    async def _disconnect_raise_on_watching(
+        self, conn: AbstractConnection, error: Exception, *_observed: Any
+    ) -> None:
+        # redis-py raises WatchError here, which means go again; but what was sent may have happened.
+        await conn.disconnect()
+
+    async def _disconnect_reset_raise_on_watching(
+        self, conn: AbstractConnection, error: Exception, *_observed: Any
+    ) -> None:
+        await conn.disconnect()
+        if self.watching:
+            await self.reset()
 
     async def _execute_pipeline(self, connection: Connection, commands: Any, raise_on_error: bool) -> Any:
-        async with self._deadline.over(f"A pipeline of {len(commands)} commands"):
+        waits_s = sum(longest_wait_s(args) for args, _options in commands)
+        async with self._deadline.over(f"A pipeline of {len(commands)} commands", waits_s=waits_s):
             return await super()._execute_pipeline(connection, commands, raise_on_error)
 
     async def _execute_transaction(self, connection: Connection, commands: Any, raise_on_error: bool) -> Any:
@@ -140,7 +195,7 @@ class OptimizedPipeline(Pipeline):
     async def _send_command_parse_response(
         self, conn: AbstractConnection, command_name: str, *args: Any, **options: Any
     ) -> Any:
-        async with self._deadline.over(str(command_name)):
+        async with self._deadline.over(str(command_name), waits_s=longest_wait_s(args)):
             return await super()._send_command_parse_response(conn, command_name, *args, **options)  # type: ignore[no-untyped-call]  # redis-py's
 
 
@@ -160,6 +215,13 @@ class NodePipeline(Pipeline):
         """
         stack, self.command_stack = self.command_stack, []
         answers = await self._run_many([args for args, _options in stack])
-        if raise_on_error:
-            self.raise_first_error(stack, answers)
+        _raise_first(self, stack, answers, raise_on_error)
         return answers
+
+
+def _raise_first(pipeline: Pipeline, stack: Any, replies: Sequence[Any], raise_on_error: bool) -> None:
+    """Raise the first refusal if asked to; that Redis cannot serve or knows us not is raised in any case."""
+    for number, (reply, (args, _options)) in enumerate(zip(replies, stack, strict=True), 1):
+        if isinstance(reply, Exception) and (raise_on_error or not isinstance(reply, ResponseError)):
+            pipeline.annotate_exception(reply, number, args)
+            raise reply

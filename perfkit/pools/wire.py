@@ -220,9 +220,10 @@ class MuxConnection(asyncio.Protocol):
             self.abort("Redis sent a reply that nobody had asked for")
         except hiredis.HiredisError as trouble:
             self.abort(f"Redis sent what is no RESP: {trouble}")
-        if run:
-            runs.append((run_sent_s, run_in, run))
-            self._ledger.answered(now_s, runs, blaming)
+        finally:  # whatever a listener of pushes raises: an answered call holds no place
+            if run:
+                runs.append((run_sent_s, run_in, run))
+                self._ledger.answered(now_s, runs, blaming)
 
     def pause_writing(self) -> None:
         """Keep commands back; called by the loop when Redis reads slower than we write."""
@@ -241,8 +242,14 @@ class MuxConnection(asyncio.Protocol):
     def connection_lost(self, failure: Exception | None) -> None:
         """Fail whoever waits; called by the loop."""
         self.alive = False
-        why = self._why_lost or str(failure or "it was closed")
-        unsent = len(self._unsent)
+        self._why_lost = self._why_lost or str(failure or "it was closed")
+        self._fail_all()
+        self._on_lost(self)
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    def _fail_all(self) -> None:
+        why, unsent = self._why_lost, len(self._unsent)
         generations = {entry[2] for entry in islice(self._pending, self._given_up, None)}
         places = len(self._pending) - self._given_up
         while self._pending:
@@ -252,9 +259,6 @@ class MuxConnection(asyncio.Protocol):
         self._unsent.clear()
         self._given_up = 0
         self._ledger.lost(generations, places)
-        self._on_lost(self)
-        if not self._closed.done():
-            self._closed.set_result(None)
 
     def _append(self, packed: bytes, generation: int, many: _Many | None) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = self._loop.create_future()
@@ -274,7 +278,11 @@ class MuxConnection(asyncio.Protocol):
     def _flush(self) -> None:
         self._flushing = False
         unsent = self._unsent
-        if self._paused or self._transport is None or not unsent:
+        if self._transport is None or self._transport.is_closing():
+            if self._closed.done():
+                self._fail_all()  # it was lost between being handed out and being used
+            return  # else what is unsent is failed, as not sent, in a moment
+        if self._paused or not unsent:
             return
         if len(unsent) == 1:
             self._transport.write(unsent.popleft())

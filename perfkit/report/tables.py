@@ -102,11 +102,11 @@ def effects_table(comparison: Comparison, arm: str) -> Table:
         if effect.arm == arm
     )
     head: tuple[str, ...] = (
-        "metric", "baseline", arm, "change", "95 % interval", "verdict", "how",
-        "equal settings (A/A)", "95 % for all arms at once", "rounds", "confirmation",
+        "metric", "baseline", arm, "change", "95 % interval", "verdict", "how", "confirmation",
+        "equal settings (A/A)", "95 % for all arms at once", "rounds",
     )  # fmt: skip
     if not again:
-        head, rows = head[:-1], tuple(row[:-1] for row in rows)
+        head, rows = head[:7] + head[8:], tuple(row[:7] + row[8:] for row in rows)
     return Table(f"{arm} against the baseline", head, rows, frozenset({"metric", "verdict", "how"}))
 
 
@@ -121,10 +121,10 @@ def _effect_row(effect: Effect, noise: Effect | None, again: Effect | None) -> t
         interval_words(name, effect.low, effect.high) or "–",
         Cell(verdict_words(effect) + note, tone=_TONES[effect.verdict]),
         Cell("", how=effect.how),
+        effect_words(again) if again else "–",
         effect_words(noise) if noise else "–",
         interval_words(name, effect.family_low, effect.family_high) or "–",
         str(effect.rounds),
-        effect_words(again) if again else "–",
     )
 
 

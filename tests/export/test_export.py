@@ -202,5 +202,5 @@ def _probing(info: KnobInfo) -> list[object]:
     assert low is not None
     assert high is not None
     step = 1 if info.kind is int else high / 1_000
-    values: list[object] = [low, high, low - step, high + step, info.default]
+    values: list[object] = [low, high, low - step, high + step, low + step, high - step, info.default]
     return [*values, low + 1.5] if info.kind is int else values

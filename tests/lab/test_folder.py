@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from perfkit.errors import RunError
-from perfkit.lab.folder import RunFolder, find_run, write_whole
+from perfkit.lab.folder import RunFolder, find_run, remove, write_whole
 from perfkit.lab.results import Trial, TrialResult
 from perfkit.lab.scenario import Scenario
 
@@ -51,6 +51,18 @@ def test_a_torn_last_line_is_passed_over_and_then_overwritten(folder: RunFolder,
 def test_a_broken_line_in_the_middle_is_named(folder: RunFolder) -> None:
     (folder.path / "trials.jsonl").write_text("nonsense\n" + result(1).model_dump_json() + "\n")
 
+    with pytest.raises(RunError, match=r"trials.jsonl:1 is not a trial"):
+        folder.results()
+
+
+def test_bytes_that_are_no_text_are_named_or_passed_over_like_any_other(folder: RunFolder) -> None:
+    """A disk that lost a block may leave anything."""
+    file = folder.path / "trials.jsonl"
+    whole = result(1).model_dump_json().encode() + b"\n"
+    file.write_bytes(whole + b"\xcb\xff")
+    assert folder.results() == (result(1),)
+
+    file.write_bytes(b"\xcb\xff\n" + whole)
     with pytest.raises(RunError, match=r"trials.jsonl:1 is not a trial"):
         folder.results()
 
@@ -126,3 +138,10 @@ def test_two_runs_of_one_second_do_not_share_a_folder(folder: RunFolder) -> None
     again = RunFolder.create(folder.path.parent, folder.scenario, {"workload": "abc"})
 
     assert again.path != folder.path
+
+
+def test_a_file_that_cannot_be_removed_says_so(tmp_path: Path) -> None:
+    """As on a read-only file system; a folder in the file's place refuses root as well."""
+    remove(tmp_path / "absent")
+    with pytest.raises(RunError, match=r"cannot be written.*make the folder writable"):
+        remove(tmp_path)

@@ -106,3 +106,8 @@ def test_a_logarithmic_spread_has_equal_ratios_and_exact_ends() -> None:
 
     assert values == pytest.approx((1, 10, 100, 1000))
     assert (values[0], values[-1]) == (1, 1000)
+
+
+@pytest.mark.parametrize(("text", "said"), [("", "is empty"), ("- a\n", "is a list"), ("word", "is a str")])
+def test_a_file_without_keys_is_refused_in_words(tmp_path: Path, text: str, said: str) -> None:
+    assert said in str(refused(tmp_path, text))

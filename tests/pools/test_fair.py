@@ -163,7 +163,11 @@ async def test_a_stalled_server_costs_one_deadline_and_no_mix_up(
 ) -> None:
     """Commands and pipelines are given up in time; after the stall replies belong to their callers."""
     client = opened(
-        Endpoint.from_url(own_server.url), transport="classic", max_connections=2, command_timeout_seconds=0.2
+        Endpoint.from_url(own_server.url),
+        transport="classic",
+        max_connections=2,
+        command_timeout_seconds=0.2,
+        retries=0,
     )
     await client.batch_set({"a": "of a", "b": "of b", "n": 0})
     await asyncio.gather(client.ping(), client.ping())  # both connections are open

@@ -1,0 +1,1 @@
+"""The questions of `benchmarks/pools.py`, one a file."""
