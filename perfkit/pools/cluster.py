@@ -227,7 +227,7 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
     def set_response_callback(self, command: str, callback: Callable[..., Any]) -> None:
         """Let a function of your own make the answer out of the reply, as in redis-py."""
         super().set_response_callback(command, callback)
-        self._answers.known.clear()
+        self._answers.forget()
 
     @property
     def counts(self) -> PoolCounts:
@@ -315,7 +315,7 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
             for outcome in outcomes:
                 if isinstance(outcome, BaseException):
                     raise outcome
-        return replies
+        return await self._answers.settled(replies)
 
     async def _run_on(
         self, node: ClusterNode, commands: Sequence[Command], ats: list[int], replies: list[Any]

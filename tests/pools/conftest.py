@@ -10,6 +10,8 @@ from perfkit.events import null_probe
 from perfkit.pools import Endpoint, OptimizedRedis, PoolSettings, PoolsSettings, PoolType, RedisPools
 from perfkit.pools.server import RedisServer, find_server
 
+pytest.register_assert_rewrite("tests.pools.client_case")  # its failures show both sides, like a test's own
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
