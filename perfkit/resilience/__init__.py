@@ -2,7 +2,8 @@
 
 from perfkit.resilience.breaker import BreakerRules, BreakerState, CircuitBreaker
 from perfkit.resilience.deadline import Watchdog
-from perfkit.resilience.limit import Aimd, Fixed, Gradient2, Limit, Limiter, Window
+from perfkit.resilience.limit import Aimd, Fixed, Gradient2, Limit, Window
+from perfkit.resilience.limiter import Limiter
 from perfkit.resilience.retry import RetryBudget, full_jitter_s
 from perfkit.resilience.singleflight import Flight, SingleFlight
 
