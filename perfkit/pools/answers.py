@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
@@ -36,6 +37,12 @@ class Answers:
         self._callbacks = callbacks
         self.known: dict[Any, Kind] = {}
         """By name as it was given, for the hot path to look up; `learn` fills it."""
+        self._own_callbacks = False
+
+    def forget(self) -> None:
+        """Learn all kinds anew, because a callback of the program's own was set; it may be asynchronous."""
+        self.known.clear()
+        self._own_callbacks = True
 
     def learn(self, name: Any) -> Kind:
         """Return the kind of a command and remember it."""
@@ -57,6 +64,12 @@ class Answers:
         if kind.callback is None or isinstance(reply, Exception):
             return reply
         return made_by(kind.callback, reply, options)
+
+    async def settled(self, answers: list[Any]) -> list[Any]:
+        """Return the answers once those are there that a callback left to be awaited."""
+        if self._own_callbacks:
+            return [await answer if inspect.isawaitable(answer) else answer for answer in answers]
+        return answers
 
 
 def made_by(callback: Callable[..., Any], reply: Any, options: dict[str, Any]) -> Any:

@@ -69,15 +69,20 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         self._settings = settings
         self._deadline = CommandDeadline(pool.name, settings.command_timeout_seconds)
         self.answers = Answers(self.response_callbacks)
+        self._strict: OptimizedRedis | None = None
 
     @property
     def raising(self) -> OptimizedRedis:
         """The same pool for callers who want to know: what would be answered with a miss is raised."""
         if self._settings.when_unavailable == "raise":
             return self
-        settings = self._settings.model_copy(update={"when_unavailable": "raise"})
-        lane = Lane(self._lane.gate, settings, self._mux)
-        return OptimizedRedis(lane, self._fair_pool, settings, backend=self.backend)
+        if self._strict is None:
+            settings = self._settings.model_copy(update={"when_unavailable": "raise"})
+            lane = Lane(self._lane.gate, settings, self._mux)
+            self._strict = OptimizedRedis(lane, self._fair_pool, settings, backend=self.backend)
+            self._strict.response_callbacks = self.response_callbacks
+            self._strict.answers = self.answers
+        return self._strict
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run one command.
@@ -123,7 +128,7 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
     def set_response_callback(self, command: str, callback: Callable[..., Any]) -> None:
         """Let a function of your own make the answer out of the reply, as in redis-py."""
         super().set_response_callback(command, callback)
-        self.answers.known.clear()
+        self.answers.forget()
 
     def client(self) -> Redis:
         """Return redis-py's client on one connection of the pool, held until it is closed."""
@@ -182,7 +187,10 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
 
     async def ready(self) -> bool:
         """Tell whether Redis answers within the pool's deadlines, be the circuit open or not."""
-        return (await self.health()).answers
+        settings = self._settings
+        patience_s = settings.connect_timeout_seconds + settings.command_timeout_seconds
+        ask = self._ping_past_circuit
+        return (await health_of(self._fair_pool.name, ask, ask, within_s=patience_s)).answers
 
     async def close_pool(self) -> None:
         """Close every connection of the pool for good; whoever waits for a reply is told so."""
@@ -205,7 +213,7 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
             return await pipe.execute(raise_on_error=False)
         packed, lane = pack_many(commands), self._lane
         lane.gate.counts.calls += 1
-        send = partial(lane.send, packed, len(commands))
+        send = partial(lane.send_serving, packed, len(commands))
         try:
             replies = await send()
         except BaseException as failure:
@@ -221,7 +229,9 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         else:
             lane.gate.counts.ok += 1
         answer = self.answers.answer
-        return [answer(command, reply, {}) for command, reply in zip(commands, replies, strict=True)]
+        return await self.answers.settled(
+            [answer(command, reply, {}) for command, reply in zip(commands, replies, strict=True)]
+        )
 
     async def _execute_alone(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """Run a command on a connection lent to it: what may not share one, and everything on `classic`."""

@@ -22,7 +22,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from perfkit.errors import SettingsError, Unavailable
+from perfkit.errors import SettingsError
 from perfkit.pools.answers import Answers, made_by
 from perfkit.pools.batch import BatchCommands, Command
 from perfkit.pools.commands import (
@@ -33,9 +33,11 @@ from perfkit.pools.commands import (
     misses_of,
     needs_own_connection,
 )
+from perfkit.pools.counts import PoolCounts
 from perfkit.pools.deadline import CommandDeadline
 from perfkit.pools.failures import RedisLost, blames_server
 from perfkit.pools.gate import Gate
+from perfkit.pools.health import PoolHealth, health_of
 from perfkit.pools.lane import Lane, Recovered
 from perfkit.pools.pipeline import NodePipeline
 from perfkit.pools.routing import REPLICAS_IN_TURN, NodeLanes, is_redirection
@@ -54,6 +56,7 @@ _SUMMED = (
     "waits",
     "refusals",
     "connections",
+    "connections_used",
     "loop_stalls",
 )
 _BY_WORST = ("disabled", "metrics_only", "closed", "half_open", "open", "forced_open")
@@ -224,44 +227,70 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
     def set_response_callback(self, command: str, callback: Callable[..., Any]) -> None:
         """Let a function of your own make the answer out of the reply, as in redis-py."""
         super().set_response_callback(command, callback)
-        self._answers.known.clear()
+        self._answers.forget()
 
-    async def get_metrics(self) -> dict[str, str | int | float]:
-        """Return what this pool has done and is doing, over all nodes.
+    @property
+    def counts(self) -> PoolCounts:
+        """The pool's totals over all nodes, its durations and the breakers' transitions among them."""
+        return self._counts
 
-        `circuit_state` is the worst of them; `circuits_open` says how many nodes are refused.
+    @property
+    def metrics(self) -> dict[str, str | int | float]:
+        """What this pool has done since it was made and is doing, over all nodes, read in any thread.
+
+        `circuit_state` is the worst of the nodes; `circuits_open` says how many of them are refused.
         """
-        metrics = dict(self._lane.metrics)
         lanes = [lane.metrics for _name, lane in self._nodes]
-        states = [lane["circuit_state"] for lane in lanes]
-        for name in _SUMMED:
-            metrics[name] = sum(int(lane[name]) for lane in lanes)
-        metrics["circuit_state"] = max(states, key=_BY_WORST.index) if states else "closed"
+        states = [str(lane["circuit_state"]) for lane in lanes]
+        own = sum(len(node._connections) - len(node._free) for node in self.get_nodes())
+        summed = {name: sum(int(lane[name]) for lane in lanes) for name in _SUMMED}
+        used = summed["connections_used"] + own
+        shared = self._settings.mux_connections * max(len(lanes), 1)
         return {
-            **metrics,
+            **self._lane.metrics,
+            **summed,
+            "circuit_state": max(states, key=_BY_WORST.index) if states else "closed",
             "backend": self.backend,
             "nodes": len(lanes),
             "circuits_open": sum(state in ("open", "forced_open") for state in states),
-            "own_connections": sum(len(node._connections) - len(node._free) for node in self.get_nodes()),
+            "connections": summed["connections"] + own,
+            "connections_used": used,
+            "connections_idle": max(0, summed["connections"] + own - used),
+            "connections_max": shared + self._settings.max_connections * max(len(lanes), 1),
+            "own_connections": own,
             "max_connections": self._settings.max_connections,
         }
 
+    async def get_metrics(self) -> dict[str, str | int | float]:
+        """Return `metrics`."""
+        return self.metrics
+
+    async def health(self, within_seconds: float | None = None) -> PoolHealth:
+        """Ask whether every primary can serve now, and if not, why; nothing is raised but a cancellation.
+
+        Args:
+            within_seconds: How long the answer may take; default: a new connection and a command.
+        """
+        settings = self._settings
+        patience_s = within_seconds or settings.connect_timeout_seconds + settings.command_timeout_seconds
+        ask = partial(self.ping, target_nodes=RedisCluster.PRIMARIES)
+        return await health_of(self._lane.gate.name, ask, self._ping_past_circuit, within_s=patience_s)
+
     async def ready(self) -> bool:
-        """Tell whether every primary answers within the pool's deadlines: a readiness probe."""
+        """Tell whether every primary answers within the pool's deadlines, be a circuit open or not."""
         settings = self._settings
         patience_s = settings.connect_timeout_seconds + settings.command_timeout_seconds
-        try:
-            await self.initialize()
-            async with CommandDeadline(self._lane.gate.name, patience_s).over("PING"):
-                primaries = self.get_primaries()
-                return all(await asyncio.gather(*(node.execute_command("PING") for node in primaries)))
-        except (RedisError, Unavailable, OSError):
-            return False
+        ask = self._ping_past_circuit
+        return (await health_of(self._lane.gate.name, ask, ask, within_s=patience_s)).answers
 
     async def close_pool(self) -> None:
         """Close every connection to every node for good."""
         await self._nodes.aclose()
         await super().aclose()
+
+    async def _ping_past_circuit(self) -> None:
+        await self.initialize()
+        await asyncio.gather(*(self._nodes.lane_of(node).ping() for node in self.get_primaries()))
 
     async def _run_many(self, commands: Sequence[Command]) -> list[Any]:
         if self._initialize:
@@ -284,7 +313,7 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
             for outcome in outcomes:
                 if isinstance(outcome, BaseException):
                     raise outcome
-        return replies
+        return await self._answers.settled(replies)
 
     async def _run_on(
         self, node: ClusterNode, commands: Sequence[Command], ats: list[int], replies: list[Any]

@@ -15,6 +15,8 @@ from redis.exceptions import (
     InvalidResponse,
     MasterDownError,
     ReadOnlyError,
+    RedisError,
+    ResponseError,
     TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -63,18 +65,22 @@ class PoolClosed(Unavailable):
         )
 
 
-_DOWN = (BusyLoadingError, MasterDownError, ClusterDownError, ReadOnlyError)
+_REFUSING = (BusyLoadingError, MasterDownError, ClusterDownError, ReadOnlyError)
+_DOWN = (RedisConnectionError, RedisTimeoutError, *_REFUSING)
 _REFUSED = (AuthenticationError, AuthorizationError)
 
 
 def blames_server(failure: BaseException) -> bool:
     """Tell whether a failure says that the server cannot serve, which a circuit breaker should count.
 
-    A wrong password, a wrong type or a full memory is an answer: the server is there.
+    A wrong password, a wrong type or a full memory is an answer: the server is there. One that is busy with a
+    script that does not end answers, too, but nothing else.
     """
-    if isinstance(failure, _REFUSED):
+    if not isinstance(failure, RedisError) or isinstance(failure, _REFUSED):
         return False
-    return isinstance(failure, (RedisConnectionError, RedisTimeoutError, *_DOWN))
+    if isinstance(failure, _DOWN):
+        return True
+    return isinstance(failure, ResponseError) and "BUSY " in str(failure)
 
 
 def as_ours(failure: BaseException, pool: str) -> BaseException:
@@ -100,4 +106,6 @@ def may_have_happened(failure: BaseException) -> bool:
     """Tell whether a command that failed so may have been carried out; an answer says that it was not."""
     if isinstance(failure, (RedisLost, RedisTimeout)):
         return failure.sent
-    return isinstance(failure, (RedisConnectionError, RedisTimeoutError)) and not isinstance(failure, _DOWN)
+    return isinstance(failure, (RedisConnectionError, RedisTimeoutError)) and not isinstance(
+        failure, _REFUSING
+    )

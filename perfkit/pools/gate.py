@@ -107,6 +107,12 @@ class Gate:
         except BaseException:
             self.breaker.release(generation)
             raise
+        if generation != self.breaker.generation:  # it has opened while this call stood in line
+            try:
+                return self.breaker.admit()
+            except BaseException:
+                self.limiter.release()
+                raise
         return generation
 
     def leave(self, generation: int) -> None:

@@ -104,7 +104,7 @@ def _tls(connection: Mapping[str, Any]) -> ssl.SSLContext | None:
 
 
 async def _greet(opened: MuxConnection, connection: Mapping[str, Any], pool: str, *, replica: bool) -> None:
-    hello: list[Any] = ["HELLO", 3]
+    hello: list[Any] = ["HELLO", int(connection.get("protocol") or 3)]  # redis-py picks its callbacks by it
     if credentials := await _credentials(connection):
         hello += ["AUTH", *credentials]
     hello += ["SETNAME", f"{connection.get('client_name') or 'perfkit'}:{pool}"]

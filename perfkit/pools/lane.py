@@ -112,6 +112,13 @@ class Lane:
             return await connection.call(packed, generation)
         return await connection.call_many(packed, commands, generation)
 
+    async def send_serving(self, packed: bytes, commands: int) -> list[Any]:
+        """Send several commands as one; when Redis can serve none of them, raise its first refusal."""
+        replies: list[Any] = await self.send(packed, commands)
+        if all(map(blames_server, replies)):
+            raise replies[0]
+        return replies
+
     async def ping(self) -> bool:
         """Ask whether Redis answers, past breaker and limit, and without telling them how it went.
 

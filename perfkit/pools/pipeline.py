@@ -16,7 +16,7 @@ from redis.asyncio.connection import AbstractConnection, Connection
 from redis.client import EMPTY_RESPONSE
 from redis.exceptions import ExecAbortError, ResponseError, WatchError
 
-from perfkit.pools.commands import is_repeatable, longest_wait_s, needs_own_connection
+from perfkit.pools.commands import NO_MISS, is_repeatable, longest_wait_s, misses_of, needs_own_connection
 from perfkit.pools.deadline import CommandDeadline
 from perfkit.pools.failures import RedisTimeout, as_ours, blames_server
 from perfkit.pools.lane import Lane
@@ -74,6 +74,7 @@ class OptimizedPipeline(Pipeline):
                 None if watching else send,  # what was watched is not any more: its caller's to repeat
                 calls=calls,
                 repeatable=lambda: repeatable,
+                miss=lambda: NO_MISS if self.is_transaction or watching else misses_of(commands),
             )
             replies = recovered.reply
         else:
@@ -91,10 +92,13 @@ class OptimizedPipeline(Pipeline):
         else:
             replies = await self._lane.send(pack_many(args for args, _ in stack), len(stack))
         _raise_first(self, stack, replies, raise_on_error)
-        return [
-            self._client.answers.answer(args, reply, dict(options))
-            for (args, options), reply in zip(stack, replies, strict=True)
-        ]
+        answers = self._client.answers
+        return await answers.settled(
+            [
+                answers.answer(args, reply, dict(options))
+                for (args, options), reply in zip(stack, replies, strict=True)
+            ]
+        )
 
     def _of_exec(self, replies: Sequence[Any]) -> list[Any]:
         """Return the replies within EXEC's, or raise what kept the transaction from being carried out."""
@@ -126,8 +130,15 @@ class OptimizedPipeline(Pipeline):
 
     async def _send_alone(self, raise_on_error: bool, queued: tuple[list[Any], set[Any], bool]) -> list[Any]:
         self.command_stack, self.scripts, self.explicit_transaction = queued  # redis-py's attempt empties it
-        replies: list[Any] = await self._judged(super().execute, raise_on_error)
-        return replies
+        execute = super().execute
+
+        async def send() -> list[Any]:
+            replies = await execute(raise_on_error)
+            _raise_first(self, queued[0], replies, raise_on_error)
+            return replies
+
+        sent: list[Any] = await self._judged(send)
+        return sent
 
     async def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
         """Run a command at once, as `WATCH` and what follows it do until `multi`."""
@@ -220,7 +231,8 @@ class NodePipeline(Pipeline):
 
 
 def _raise_first(pipeline: Pipeline, stack: Any, replies: Sequence[Any], raise_on_error: bool) -> None:
-    """Raise the first refusal if asked to; that Redis cannot serve or knows us not is raised in any case."""
+    """Raise the first refusal if asked to; that Redis serves nothing, or not us, is raised anyway."""
+    raise_on_error = raise_on_error or all(map(blames_server, replies))
     for number, (reply, (args, _options)) in enumerate(zip(replies, stack, strict=True), 1):
         if isinstance(reply, Exception) and (raise_on_error or not isinstance(reply, ResponseError)):
             pipeline.annotate_exception(reply, number, args)

@@ -329,6 +329,8 @@ def pack(args: Sequence[Any]) -> bytes:
         name = args[0]
         if " " in name if isinstance(name, str) else b" " in name:
             args = (*name.split(), *args[1:])
+        if memoryview in map(type, args):
+            raise TypeError  # hiredis stores the wrong bytes of one that skips some
         packed: bytes = hiredis.pack_command(tuple(args))
     except TypeError:
         packed = hiredis.pack_command(tuple(map(_plain, args)))  # type: ignore[arg-type]  # its stub: one item
@@ -348,4 +350,6 @@ def _plain(argument: Any) -> bytes | str | int | float:
             f"An argument of a command is of type {type(argument).__name__}; Redis stores bytes, text and "
             "numbers. Encode it first."
         )
+    if isinstance(argument, int) and type(argument) is not int:
+        return int(argument)  # such as a member of an IntEnum
     return argument

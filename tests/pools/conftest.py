@@ -21,6 +21,8 @@ from perfkit.pools.toxics import Toxics
 
 Proxy: TypeAlias = FaultProxy | FaultProxyProcess
 
+pytest.register_assert_rewrite("tests.pools.client_case")  # its failures show both sides, like a test's own
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
