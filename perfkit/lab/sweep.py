@@ -199,10 +199,12 @@ def _fits(plan: Plan, workload: Workload, results: Iterable[TrialResult]) -> lis
         return []
     rows = [r for r in results if r.trial.stage == "measured" and r.status == "ok" and r.trial.arm != AGAIN]
     fits = []
+    per_round = stage.requests // stage.rounds
     for arm in sorted({row.trial.arm for row in rows}, key=lambda arm: (arm != BASELINE, len(arm), arm)):
         own = [row for row in rows if row.trial.arm == arm]
-        stop = stage.warmup + stage.requests // stage.rounds * stage.rounds
-        hits = modelled_hits(plan.settings(own[0].trial), workload, start=stage.warmup, stop=stop)
+        starts = [stage.warmup + row.trial.round * per_round for row in own]
+        counted = [range(start, start + per_round) for start in starts]
+        hits = modelled_hits(plan.settings(own[0].trial), workload, counted=counted)
         for metric, value in hits.items():
             measured = sum(row.metrics[metric] for row in own) / len(own)
             fits.append(Fit(metric=metric, arm=arm, modelled=value, measured=measured))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -153,9 +153,9 @@ def modelled(
     return CacheModel(workload).grid(cells, start=start, world=world)
 
 
-def modelled_hits(settings: Settings, workload: Workload, *, start: int, stop: int) -> Mapping[str, float]:
-    """Model the hit ratios of one setting over part of a workload, with the setting's own policy."""
-    return replay(settings.cache, workload, start=start, stop=stop)
+def modelled_hits(settings: Settings, workload: Workload, *, counted: Sequence[range]) -> Mapping[str, float]:
+    """Model the hit ratios of one setting over stretches of a workload, with the setting's own policy."""
+    return replay(settings.cache, workload, counted=counted)
 
 
 def changed(settings: Settings, baseline: Settings) -> dict[str, Value]:
