@@ -36,6 +36,8 @@ from perfkit.resilience import (
 __all__ = ["Gate"]
 
 _RETRY_SHARE: Final = 0.1
+_SHORTEST_LINE: Final = 64
+"""A pool that lets through few at a time is for large commands, and for callers with patience."""
 
 
 class Gate:
@@ -90,7 +92,11 @@ class Gate:
             f"pool {name}{where}", _rules(settings), clock=clock, rng=self.rng, probe=self._changed
         )
         self.limiter = Limiter(
-            f"{name}{where}", _limit(settings), patience_s=settings.acquire_timeout_seconds, clock=clock
+            f"{name}{where}",
+            _limit(settings),
+            patience_s=settings.acquire_timeout_seconds,
+            max_waiting=max(_SHORTEST_LINE, settings.inflight_max),
+            clock=clock,
         )
         self._calls_earned = 0
         self.budget = RetryBudget(share=_RETRY_SHARE, clock=clock)
