@@ -68,6 +68,7 @@ class FinishedRun:
         today = flat(replaced(Settings(), scenario.baseline))
         rows = [
             {"arm": row.trial.arm, "round": row.trial.round, "status": row.status}
+            | ({} if row.trial.rtt_ms is None else {"rtt_ms": row.trial.rtt_ms})
             | {f"knob.{path}": row.trial.knobs.get(path, today[path]) for path in scenario.axes}
             | {f"metric.{name}": value for name, value in row.metrics.items()}
             for row in self.run.folder.results()
@@ -151,6 +152,29 @@ class Laboratory:
             tried = ", ".join(value_words(value) for value in axis_values(path, axis))
             rows.append({"knob": path, "today": value_words(today[path]), "tried": tried})
         return pd.DataFrame(rows).set_index("knob").rename_axis(None)
+
+    def describe_traffic(self) -> pd.DataFrame:
+        """One row a kind of call, a load or a fault: what Redis is asked, and what befalls it."""
+        import pandas as pd
+
+        traffic = self.scenario.traffic_or_usual
+        total = sum(calls.share for calls in traffic.calls)
+        rows = [
+            {"what": calls.command.upper(), "pool": calls.pool, "how much": f"{calls.share / total:.0%}"}
+            for calls in traffic.calls
+        ]
+        if load := traffic.analytics:
+            how_much = f"{load.tasks} tasks, {load.keys} values of {load.value_bytes:,} bytes a read"
+            rows.append({"what": "MGET", "pool": "analytics", "how much": how_much})
+        rows += [
+            {
+                "what": fault.kind,
+                "pool": "all",
+                "how much": f"{fault.seconds:g} s, {fault.at_s:g} s into a round",
+            }
+            for fault in traffic.faults
+        ]
+        return pd.DataFrame(rows).set_index("what").rename_axis(None)
 
     def describe_guardrails(self) -> pd.DataFrame:
         """One row a limit that a choice may not break."""

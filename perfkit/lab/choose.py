@@ -75,6 +75,7 @@ def choose(comparison: Comparison, scenario: Scenario) -> Choice:
         return _choice(comparison, scenario, comparison.baseline, checks, why, "the baseline was kept")
     effect = objective[chosen.name]
     why = f"{chosen.name} ({_setting_words(chosen)}) {in_words(effect)} and keeps every guardrail."
+    why += _by_rtt_in_words(comparison, chosen.name)
     return _choice(comparison, scenario, chosen, checks, why, _refusal(comparison, scenario, chosen))
 
 
@@ -98,6 +99,20 @@ def in_words(effect: Effect) -> str:
         how_sure = f"95 % interval {scale * low:.1f} to {scale * high:.1f}{unit}, {how_sure}"
     moved = f"{verb} {metric.title} by {abs(scale * effect.effect):.1f}{unit}"
     return f"{moved if effect.effect else f'leaves {metric.title} as it is'} ({how_sure})"
+
+
+def _by_rtt_in_words(comparison: Comparison, arm: str) -> str:
+    """The effect on the objective from the nearest Redis to the farthest, where there are several."""
+    known = [
+        (at.rtt_ms, effect.effect)
+        for at in comparison.by_rtt
+        for effect in at.effects
+        if effect.arm == arm and effect.metric == comparison.objective and effect.effect is not None
+    ]
+    if len(known) < 2 or find_metric(comparison.objective).compared_by == "difference":
+        return ""
+    parts = [f"{100 * change:+.1f} % at {rtt_ms:g} ms" for rtt_ms, change in known]
+    return f" By round trip: {', '.join(parts)}.".replace("-", "\N{MINUS SIGN}")
 
 
 def _check(guardrail: Guardrail, arm: Arm, comparison: Comparison) -> GuardrailCheck:

@@ -12,12 +12,13 @@ from perfkit.errors import MeasurementError
 from perfkit.knobs import Value
 from perfkit.lab import stats
 from perfkit.lab.histogram import as_matrix, merged, quantile_ms
-from perfkit.lab.metrics import METRICS, Metric, find_metric
+from perfkit.lab.metrics import METRICS, Metric, find_metric, pooled_levels
+from perfkit.lab.plan import over_rounds
 from perfkit.lab.results import AGAIN, BASELINE, How, Record, Trial, TrialResult
 from perfkit.lab.scenario import Scenario
 from perfkit.lab.stats import Verdict
 
-__all__ = ["Arm", "Comparison", "Effect", "Fit", "Verdict", "compare"]
+__all__ = ["Arm", "AtRtt", "Comparison", "Effect", "Fit", "Verdict", "compare"]
 
 Bounds: TypeAlias = tuple[float, float]
 
@@ -66,6 +67,25 @@ class Fit(Record):
     arm: str
     modelled: float
     measured: float
+    rtt_ms: float | None = None
+    """The round trip it holds for, where the scenario names several."""
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the model is to be distrusted: half a point off a share; a quarter and half a millisecond
+        off a time, since less is the processor's, which no model knows.
+        """
+        gap = abs(self.modelled - self.measured)
+        if METRICS[self.metric].compared_by == "difference":
+            return gap > 0.005
+        return gap > 0.25 * self.modelled and gap > 0.5
+
+
+class AtRtt(Record):
+    """What the rounds at one round trip to Redis say; as many as there are, so often without an interval."""
+
+    rtt_ms: float
+    effects: tuple[Effect, ...]
 
 
 class Comparison(Record):
@@ -86,6 +106,8 @@ class Comparison(Record):
     confirmed: tuple[Effect, ...]
     """The leading finalist again, in a fresh process with a fresh seed; empty when nothing was confirmed."""
     fits: tuple[Fit, ...]
+    by_rtt: tuple[AtRtt, ...] = ()
+    """The same at each round trip, where the scenario names several; `effects` are over all of them."""
     how: How
     """How the rounds were obtained: measured, or simulated when no real server was to be had."""
     backend: str
@@ -131,6 +153,7 @@ def compare(
     sign = 1.0 if objective.goal == "lower" else -1.0
     reached = {e.arm: sign * e.effect for e in effects if e.metric == objective.name and e.effect is not None}
     ranked = sorted(arms, key=lambda arm: reached.get(arm.name, 9e9))
+    by_rtt = tuple(_by_rtt(sound, finalists))
     return Comparison(
         run_id=run_id,
         scenario=scenario.name,
@@ -142,9 +165,10 @@ def compare(
         noise=noise,
         confirmed=confirmed,
         fits=tuple(fits),
+        by_rtt=by_rtt,
         how=first.how,
         backend=first.backend,
-        complaints=tuple(_complaints(raced, noise, fits)),
+        complaints=tuple(_complaints(raced, noise, fits, by_rtt, objective)),
     )
 
 
@@ -195,11 +219,18 @@ class _Judge:
         self, metric: Metric, pairs: Sequence[tuple[TrialResult, TrialResult]]
     ) -> tuple[float | None, Bounds | None, Bounds | None, str]:
         """The change, its 95 % interval, the family's interval, and why there is none."""
-        if metric.compared_by == "tail":
+        if metric.compared_by == "tail" and len({row.trial.rtt_ms for row, _ in pairs}) <= 1:
             return self._tail(metric, pairs)
+        if metric.quantile is not None and not _each_estimable(metric.quantile, pairs):
+            return (
+                None,
+                None,
+                None,
+                "not estimable: a round has too few requests to compare at each round trip",
+            )
         old = np.array([pair[0].metrics[metric.name] for pair in pairs])
         new = np.array([pair[1].metrics[metric.name] for pair in pairs])
-        if metric.compared_by == "ratio":
+        if metric.compared_by != "difference":
             if (old == new).all():
                 old = new = np.ones(len(pairs))
             if (old <= 0).any() or (new <= 0).any():
@@ -240,6 +271,30 @@ class _Judge:
         return 0.95, self._family_confidence
 
 
+def _each_estimable(quantile: float, pairs: Iterable[tuple[TrialResult, TrialResult]]) -> bool:
+    """Whether each round alone supports a quantile, as it must where rounds differ in their round trip."""
+    return all(stats.estimable(quantile, sum(row.responses.counts)) for pair in pairs for row in pair)
+
+
+def _by_rtt(sound: Mapping[str, Sequence[TrialResult]], finalists: Sequence[str]) -> Iterator[AtRtt]:
+    """Each finalist against the baseline in the rounds of one round trip, where rounds differ in it."""
+    rtts = sorted(
+        {row.trial.rtt_ms for rows in sound.values() for row in rows if row.trial.rtt_ms is not None}
+    )
+    for rtt_ms in rtts:
+        here = {arm: [row for row in rows if row.trial.rtt_ms == rtt_ms] for arm, rows in sound.items()}
+        judge = _Judge(here[BASELINE], family=max(len(finalists), 1))
+        effects = [effect for arm in finalists for effect in judge.effects(arm, here[arm])]
+        yield AtRtt(rtt_ms=rtt_ms, effects=tuple(map(_with_its_point, effects)))
+
+
+def _with_its_point(effect: Effect) -> Effect:
+    """An effect of too few rounds for an interval still has the ratio of its levels."""
+    if effect.effect is not None or effect.baseline <= 0:
+        return effect
+    return effect.model_copy(update={"effect": effect.candidate / effect.baseline - 1})
+
+
 def _by_arm(rows: Iterable[TrialResult]) -> dict[str, list[TrialResult]]:
     arms: dict[str, list[TrialResult]] = {}
     for row in rows:
@@ -262,8 +317,8 @@ def _named(simulated: Sequence[TrialResult]) -> list[TrialResult]:
 
 def _levels_by_setting(rows: Iterable[TrialResult]) -> dict[str, dict[How, dict[str, float]]]:
     levels: dict[str, dict[How, dict[str, float]]] = {}
-    for row in rows:
-        if row.trial.stage in ("modelled", "simulated") and row.status == "ok":
+    for stage in ("modelled", "simulated"):
+        for row in over_rounds(row for row in rows if row.trial.stage == stage):
             levels.setdefault(row.trial.fingerprint, {})[row.how] = dict(row.metrics)
     return levels
 
@@ -279,7 +334,9 @@ def _arm(
 
 
 def _level(metric: Metric, rows: Sequence[TrialResult]) -> float:
-    """A tail is read off the pooled responses; anything else is the mean over rounds."""
+    """A tail is read off the pooled responses; anything else, and all over several round trips, is a mean."""
+    if len({row.trial.rtt_ms for row in rows}) > 1:
+        return pooled_levels([{metric.name: row.metrics[metric.name]} for row in rows])[metric.name]
     if metric.quantile is not None:
         pooled = quantile_ms(merged(row.responses for row in rows), metric.quantile)
         if math.isfinite(pooled):
@@ -287,7 +344,13 @@ def _level(metric: Metric, rows: Sequence[TrialResult]) -> float:
     return sum(row.metrics[metric.name] for row in rows) / len(rows)
 
 
-def _complaints(rows: Sequence[TrialResult], noise: Sequence[Effect], fits: Sequence[Fit]) -> Iterator[str]:
+def _complaints(
+    rows: Sequence[TrialResult],
+    noise: Sequence[Effect],
+    fits: Sequence[Fit],
+    by_rtt: Sequence[AtRtt],
+    objective: Metric,
+) -> Iterator[str]:
     for status in ("invalid", "failed"):
         broken = [row for row in rows if row.status == status]
         if broken:
@@ -297,7 +360,19 @@ def _complaints(rows: Sequence[TrialResult], noise: Sequence[Effect], fits: Sequ
     for effect in noise:
         if effect.verdict in ("better", "worse"):
             yield f"the baseline differs from itself in {METRICS[effect.metric].title}"
-    for fit in fits:
-        if abs(fit.modelled - fit.measured) > 0.005:
-            off = 100 * (fit.measured - fit.modelled)
-            yield f"{METRICS[fit.metric].title} of {fit.arm} was measured {off:+.2f} points off the model"
+    off = [fit for fit in fits if fit.is_off]
+    times = [fit for fit in off if METRICS[fit.metric].compared_by != "difference"]
+    worst = max(times, key=lambda fit: abs(fit.measured - fit.modelled), default=None)
+    yield from (_off_in_words(fit) for fit in off if fit not in times or fit is worst)
+    for at in by_rtt:
+        for effect in at.effects:
+            if effect.metric == objective.name and effect.verdict == "worse":
+                yield f"{effect.arm} is worse in {objective.title} at a round trip of {at.rtt_ms:g} ms"
+
+
+def _off_in_words(fit: Fit) -> str:
+    of_arm = f"{METRICS[fit.metric].title} of {fit.arm}"
+    if METRICS[fit.metric].compared_by == "difference":
+        return f"{of_arm} was measured {100 * (fit.measured - fit.modelled):+.2f} points off the model"
+    where = "" if fit.rtt_ms is None else f" at a round trip of {fit.rtt_ms:g} ms"
+    return f"{of_arm}{where} was measured {fit.measured:.2f} ms, the model says {fit.modelled:.2f} ms"

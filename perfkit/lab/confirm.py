@@ -15,14 +15,14 @@ from pathlib import Path
 
 from perfkit.errors import MeasurementError, PerfkitError
 from perfkit.lab.folder import RunFolder
+from perfkit.lab.line import measured_lines
 from perfkit.lab.plan import Plan
 from perfkit.lab.results import TrialResult
-from perfkit.lab.rigs.cache import MODELLED_KNOBS
+from perfkit.lab.rigs import RIGS, Asked
 from perfkit.lab.rounds import Setup, play_rounds
 from perfkit.lab.sources import load_workload
 from perfkit.lab.virtual import run_real
 from perfkit.lab.workload import Workload
-from perfkit.pools.server import open_endpoint
 
 __all__ = ["confirm_in_fresh_process"]
 
@@ -57,14 +57,15 @@ def main() -> None:
     folder, arm = RunFolder(Path(sys.argv[1])), sys.argv[2]
     starter = os.getppid()
     scenario = folder.scenario
-    plan = Plan(scenario, MODELLED_KNOBS)
+    rig = RIGS[scenario.rig]
+    plan = Plan(scenario, rig.modelled_knobs)
     results = folder.results()
     knobs = next(r.trial.knobs for r in results if r.trial.stage == "measured" and r.trial.arm == arm)
     workload = load_workload(scenario.workload, seed=plan.confirm_seed, folder=folder.path)
     measure = scenario.measure
     assert measure is not None  # noqa: S101  # nothing is confirmed that was not measured
     per_round = measure.requests // measure.rounds
-    with folder.appending() as appender, open_endpoint() as (endpoint, backend):
+    with folder.appending() as appender, measured_lines(rig, scenario) as lines:
 
         def record(result: TrialResult) -> None:
             appender.append(result)
@@ -74,10 +75,9 @@ def main() -> None:
 
         setup = Setup(
             plan,
-            workload,
-            endpoint,
-            how="measured" if endpoint.backend == "redis" else "simulated",
-            backend=backend,
+            rig,
+            Asked(scenario, workload),
+            lines,
             key_prefix=f"perfkit:{folder.run_id}:confirm:",
             first=_unseen(workload, measure.warmup, measure.requests, per_round * scenario.confirm.rounds),
             per_round=per_round,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from perfkit.errors import ScenarioError, did_you_mean
 
-__all__ = ["METRICS", "Metric", "find_metric"]
+__all__ = ["METRICS", "Metric", "find_metric", "pooled_levels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,33 @@ METRICS = _table(
         "l1_peak_bytes", "peak size of the memory tier", "bytes", "lower", "ratio", 0,
         "The most bytes of values the memory tier held.",
     ),
+    Metric(
+        "failed_share", "share of calls that failed", "", "lower", "difference", 4,
+        "Share of calls that Redis gave no answer to, refused ones included.",
+        margin=0.002,
+    ),
+    Metric(
+        "rejected_share", "share of calls refused", "", "lower", "difference", 4,
+        "Share of calls that were refused before anything was sent: no room, or the breaker was open.",
+        margin=0.002,
+    ),
+    Metric(
+        "connections", "connections", "", "lower", "ratio", 0,
+        "The most connections one instance had open to Redis at once.",
+    ),
+    Metric(
+        "analytics_per_s", "analytics reads per second", "reads/s", "higher", "ratio", 1,
+        "How many large reads the analytics tasks beside the traffic got done.",
+    ),
+    Metric(
+        "detection_ms", "time until a fault is noticed", "ms", "lower", "difference", 0,
+        "From a fault's beginning until calls are refused at once instead of waiting in vain; all of its "
+        "length when that never happened.", margin=10.0,
+    ),
+    Metric(
+        "recovery_ms", "time until recovery", "ms", "lower", "difference", 0,
+        "From a fault's end until the last call that still failed was due.", margin=10.0,
+    ),
 )  # fmt: skip
 """Every metric, by name, in the order reports show them."""
 
@@ -93,3 +122,24 @@ def find_metric(name: str) -> Metric:
     if name not in METRICS:
         raise ScenarioError(f"There is no metric {name!r}.{did_you_mean(name, METRICS)}", path=name)
     return METRICS[name]
+
+
+def pooled_levels(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return each metric's level over trials of one setting: as the mean of its logarithms where it is
+    compared by ratio, so that a tenfold round trip does not weigh ten times as much; else as the mean.
+
+    >>> near, far = {"response_p95_ms": 1.0, "hit_ratio": 0.2}, {"response_p95_ms": 4.0, "hit_ratio": 0.4}
+    >>> pooled_levels([near, far])
+    {'response_p95_ms': 2.0, 'hit_ratio': 0.3}
+    """
+    if len(rows) == 1:
+        return dict(rows[0])
+    known = [name for name in rows[0] if all(name in row for row in rows)]
+    return {name: _pooled(name, [row[name] for row in rows]) for name in known}
+
+
+def _pooled(name: str, values: Sequence[float]) -> float:
+    by_ratio = name in METRICS and METRICS[name].compared_by != "difference"
+    if by_ratio and min(values) > 0:
+        return float(f"{math.exp(sum(map(math.log, values)) / len(values)):.9g}")
+    return float(f"{sum(values) / len(values):.9g}")

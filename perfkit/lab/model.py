@@ -101,10 +101,10 @@ class CacheModel:
             asked, age_p95 = by_l2[l2_ttl]
             filled = self._filled(max_entries, l1_ttl, asked)
             loads, reads = int((asked & counted).sum()) / n, int((filled & counted).sum()) / n
-            call_ms = world.origin_ms * math.exp(world.origin_sigma**2 / 2) + world.redis_ms
+            call_ms = world.origin_ms * math.exp(world.origin_sigma**2 / 2) + world.round_trip_ms
             metrics.append(
                 {
-                    "response_mean_ms": reads * world.redis_ms + loads * call_ms,
+                    "response_mean_ms": reads * world.round_trip_ms + loads * call_ms,
                     "origin_calls_per_request": loads,
                     "redis_reads_per_request": reads,
                     "hit_ratio": 1 - loads,

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 from perfkit.errors import ScenarioError
 from perfkit.knobs import Value, replaced
-from perfkit.lab.metrics import find_metric
+from perfkit.lab.metrics import find_metric, pooled_levels
 from perfkit.lab.results import AGAIN, BASELINE, Stage, Trial, TrialResult
 from perfkit.lab.scenario import Guardrail, Scenario, axis_values
 from perfkit.settings import Settings
 
-__all__ = ["Plan"]
+__all__ = ["Plan", "over_rounds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +45,18 @@ class Plan:
     def modelled(self) -> list[Trial]:
         """The baseline and every combination of the modelled axes."""
         axes = {path: axis for path, axis in self.scenario.axes.items() if path in self.modelled_knobs}
-        return self._trials("modelled", [{}, *_combinations(self._values(axes))])
+        return self._trials("modelled", [{}, *_combinations(self._values(axes))], rounds=1)
 
     def simulated(self, modelled: Sequence[TrialResult]) -> list[Trial]:
         """The baseline and the best modelled settings, each with every combination of the other axes."""
         others = {path: axis for path, axis in self.scenario.axes.items() if path not in self.modelled_knobs}
-        best = self.best(modelled, self.scenario.simulate.promote)
+        best = [result.trial.knobs for result in self.best(modelled, self.scenario.simulate.promote)]
         combinations = [
-            {**result.trial.knobs, **other}
-            for result in best
+            {**knobs, **other}
+            for knobs in best or [{}]  # no axis is modelled: the others are tried on what runs today
             for other in _combinations(self._values(others))
         ]
-        return self._trials("simulated", [{}, *combinations])
+        return self._trials("simulated", [{}, *combinations], rounds=self.scenario.simulate.rounds)
 
     def finalists(self, simulated: Sequence[TrialResult]) -> list[dict[str, Value]]:
         """The best simulated settings, best first, as the knobs they change."""
@@ -96,7 +96,7 @@ class Plan:
             value = result.metrics.get(objective.name, float("inf") * sign)
             return (_excess(result.metrics, self.scenario.guardrails), sign * value)
 
-        candidates = [r for r in results if r.status == "ok" and r.trial.fingerprint != own]
+        candidates = [r for r in over_rounds(results) if r.trial.fingerprint != own]
         candidates.sort(key=lambda result: (worth(result), self._distance(result.trial)))
         best: dict[tuple[float, float], TrialResult] = {}
         for result in candidates:
@@ -111,13 +111,17 @@ class Plan:
                 factors += abs(math.log((change.new or 1) / (change.old or 1)))
         return len(trial.knobs), factors, trial.fingerprint
 
-    def _trials(self, stage: Stage, combinations: Iterable[Mapping[str, Value]]) -> list[Trial]:
-        trials: dict[str, Trial] = {}
-        for knobs in combinations:
-            settings = replaced(self.baseline, knobs)
-            trial = self._trial(stage, settings.fingerprint, settings, 0, self.scenario.seed)
-            trials.setdefault(settings.fingerprint, trial)
-        return list(trials.values())
+    def _trials(
+        self, stage: Stage, combinations: Iterable[Mapping[str, Value]], *, rounds: int
+    ) -> list[Trial]:
+        """Each setting so many times, or at least once at each round trip."""
+        settings = {s.fingerprint: s for s in (replaced(self.baseline, knobs) for knobs in combinations)}
+        rounds = max(rounds, len(self.scenario.world.rtts_ms))
+        return [
+            self._trial(stage, arm, own, number, self.scenario.seed)
+            for arm, own in settings.items()
+            for number in range(rounds)
+        ]
 
     def _rounds(
         self, stage: Stage, arms: Mapping[str, Mapping[str, Value]], rounds: int, seed: int
@@ -133,27 +137,59 @@ class Plan:
 
     def _trial(self, stage: Stage, arm: str, settings: Settings, number: int, seed: int) -> Trial:
         knobs = {change.path: change.new for change in self.baseline.diff(settings)}
+        rtts = self.scenario.world.rtts_ms
         return Trial(
-            stage=stage, arm=arm, knobs=knobs, fingerprint=settings.fingerprint, round=number, seed=seed
+            stage=stage,
+            arm=arm,
+            knobs=knobs,
+            fingerprint=settings.fingerprint,
+            round=number,
+            seed=seed,
+            rtt_ms=rtts[number % len(rtts)] if rtts else None,
         )
 
     def _values(self, axes: Mapping[str, object]) -> dict[str, tuple[Value, ...]]:
         return {path: axis_values(path, self.scenario.axes[path]) for path in axes}
 
     def check_length(self, requests: int) -> None:
-        """Refuse a workload too short for what the scenario wants to count.
+        """Refuse a workload too short for what the scenario wants to count, or rounds too short for a fault.
 
         Raises:
-            ScenarioError: naming what to lower.
+            ScenarioError: naming what to lower, or to raise.
         """
         for name in ("simulate", "measure"):
             stage = getattr(self.scenario, name)
-            if stage is not None and stage.warmup + stage.requests > requests:
+            if stage is None:
+                continue
+            times = max(stage.rounds, len(self.scenario.world.rtts_ms)) if name == "simulate" else 1
+            if stage.warmup + stage.requests * times > requests:
                 raise ScenarioError(
                     f"The workload has {requests} requests; {name} wants {stage.warmup} to warm up and "
-                    f"{stage.requests} to count. Lower {name}.warmup or {name}.requests.",
+                    f"{stage.requests * times} to count. Lower {name}.warmup or {name}.requests.",
                     path=name,
                 )
+        measure, traffic = self.scenario.measure, self.scenario.traffic
+        if measure is None or traffic is None:
+            return
+        round_s = measure.requests // measure.rounds / measure.rate_per_s
+        if traffic.faults and traffic.quiet_after_s >= round_s:
+            raise ScenarioError(
+                f"The last fault is over {traffic.quiet_after_s:g} s into a round, but a measured round "
+                f"ends after {round_s:.3g} s: nobody would see the recovery. Raise measure.requests.",
+                path="traffic.faults",
+            )
+
+
+def over_rounds(results: Iterable[TrialResult]) -> list[TrialResult]:
+    """Return one result a setting: its sound trials put together, where there are several round trips."""
+    by_setting: dict[str, list[TrialResult]] = {}
+    for result in results:
+        if result.status == "ok":
+            by_setting.setdefault(result.trial.fingerprint, []).append(result)
+    return [
+        rows[0].model_copy(update={"metrics": pooled_levels([row.metrics for row in rows])})
+        for rows in by_setting.values()
+    ]
 
 
 def _combinations(axes: Mapping[str, Sequence[Value]]) -> list[dict[str, Value]]:

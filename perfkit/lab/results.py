@@ -45,6 +45,8 @@ class Trial(Record):
     """Of the whole settings the trial runs with."""
     round: int
     seed: int
+    rtt_ms: float | None = None
+    """The round trip to Redis it is played at, where a scenario names several."""
 
     @property
     def key(self) -> str:

@@ -1,23 +1,22 @@
 """Interleaved rounds: every arm plays the same stretch of the workload, in turn, before any plays the next.
 
 What drifts on a shared machine drifts for all arms of a round alike, so the ratios within a round stay
-steady where absolute times do not (docs/measuring.md has the figures). Each arm keeps its own cache from
-round to round; what it has not played itself it is warmed through.
+steady where absolute times do not (docs/measuring.md has the figures). Each arm keeps what it has opened and
+stored from round to round, at each round trip its own; what it has not played itself it is warmed through.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from perfkit.errors import Unavailable
+from perfkit.lab.line import Lines
 from perfkit.lab.plan import Plan
-from perfkit.lab.results import How, Status, Trial, TrialResult
-from perfkit.lab.rigs.cache import CacheRig, Observation
-from perfkit.lab.workload import Workload
-from perfkit.pools import Endpoint
+from perfkit.lab.results import Status, Trial, TrialResult
+from perfkit.lab.rigs import Asked, Observation, OpenRig, Rig
 
 __all__ = ["Setup", "play_rounds", "result_of"]
 
@@ -29,10 +28,9 @@ class Setup:
     """What all trials of a stage share."""
 
     plan: Plan
-    workload: Workload
-    endpoint: Endpoint
-    how: How
-    backend: str
+    rig: Rig
+    asked: Asked
+    lines: Lines
     key_prefix: str
     first: int
     """The first request that counts; those before it warm the caches."""
@@ -50,13 +48,14 @@ async def play_rounds(
     """
     due = [trial for trial in trials if trial.key not in done]
     async with AsyncExitStack() as rigs:
-        open_rigs: dict[str, CacheRig] = {}
+        open_rigs: dict[tuple[str, float | None], OpenRig] = {}
         for trial in due:
-            if trial.arm not in open_rigs:
-                open_rigs[trial.arm] = await rigs.enter_async_context(_rig(setup, trial))
-                await open_rigs[trial.arm].warm(setup.first)
+            place = trial.arm, trial.rtt_ms
+            if place not in open_rigs:
+                open_rigs[place] = await rigs.enter_async_context(_opened(setup, trial))
+                await open_rigs[place].warm(setup.first)
         for trial in due:
-            rig = open_rigs[trial.arm]
+            rig = open_rigs[trial.arm, trial.rtt_ms]
             start = setup.first + trial.round * setup.per_round
             await rig.warm(start)
             observation = await rig.play(start + setup.per_round, rate_per_s=setup.rate_per_s)
@@ -74,8 +73,8 @@ def result_of(trial: Trial, setup: Setup, observation: Observation) -> TrialResu
         error = f"Redis did not answer {observation.remote_errors} times; the cache went on without it"
     return TrialResult(
         trial=trial,
-        how=setup.how,
-        backend=setup.backend,
+        how=setup.lines.how,
+        backend=setup.lines.backend,
         status=status,
         metrics={name: float(f"{value:.9g}") for name, value in observation.metrics.items()},
         responses=observation.responses,
@@ -85,21 +84,21 @@ def result_of(trial: Trial, setup: Setup, observation: Observation) -> TrialResu
     )
 
 
-def _rig(setup: Setup, trial: Trial):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    return CacheRig.open(
+def _opened(setup: Setup, trial: Trial) -> AbstractAsyncContextManager[OpenRig]:
+    far = "" if trial.rtt_ms is None else f"{trial.rtt_ms:g}ms:"
+    return setup.rig.open(
         setup.plan.settings(trial),
-        setup.workload,
-        setup.plan.scenario.world,
-        setup.endpoint,
+        setup.asked,
+        setup.lines.at(trial.rtt_ms),
         seed=trial.seed,
-        key_prefix=f"{setup.key_prefix}{trial.arm}:",
+        key_prefix=f"{setup.key_prefix}{trial.arm}:{far}",
     )
 
 
 async def _require_redis(setup: Setup, trial: Trial) -> None:
     from perfkit.pools import PoolType, RedisPools
 
-    pools = RedisPools(endpoint=setup.endpoint)
+    pools = RedisPools(endpoint=setup.lines.at(trial.rtt_ms).endpoint)
     try:
         await pools.client(PoolType.DEFAULT).ping()
     except Exception as trouble:

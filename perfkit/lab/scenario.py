@@ -17,6 +17,7 @@ from perfkit.errors import ScenarioError, SettingsError
 from perfkit.knobs import KnobInfo, Value, find_knob
 from perfkit.lab.metrics import find_metric
 from perfkit.lab.results import Record
+from perfkit.lab.traffic import Traffic
 from perfkit.settings import Settings
 
 __all__ = [
@@ -33,6 +34,9 @@ __all__ = [
     "World",
     "axis_values",
 ]
+
+
+Milliseconds: TypeAlias = Annotated[float, Field(ge=0)]
 
 
 class GeneratedWorkload(Record):
@@ -66,12 +70,37 @@ class TraceWorkload(Record):
 class World(Record):
     """How long the outside takes to answer, where it is imitated."""
 
-    redis_ms: Annotated[float, Field(ge=0)] = 0.6
-    """One round trip to Redis. Measured trials use the real server's own."""
+    redis_ms: Milliseconds | Annotated[tuple[Milliseconds, ...], Field(min_length=1)] = 0.6
+    """One round trip to Redis, where it is imitated; measured trials have the real server's own. A list makes
+    it a factor: each round is played at one of the values in turn, and measured trials really add it."""
+    command_ms: Annotated[float, Field(gt=0)] = 0.1
+    """What one command takes beside its round trip, of the server and of the client; the pools' rig alone."""
     origin_ms: Annotated[float, Field(ge=0)] = 25.0
     """Median time of one paid call; imitated in every way of looking."""
     origin_sigma: Annotated[float, Field(ge=0, le=3)] = 0.4
     """Spread of the lognormal time of a paid call."""
+
+    @property
+    def rtts_ms(self) -> tuple[float, ...]:
+        """The round trips that rounds take turns at; empty when there is only the one."""
+        return self.redis_ms if isinstance(self.redis_ms, tuple) else ()
+
+    @property
+    def round_trip_ms(self) -> float:
+        """One round trip to Redis, in a world that has only one (see `at`)."""
+        assert not isinstance(self.redis_ms, tuple)  # noqa: S101  # a mistake of ours, not of a scenario
+        return self.redis_ms
+
+    def at(self, rtt_ms: float | None) -> World:
+        """The world at one round trip; None leaves it as it is."""
+        return self if rtt_ms is None else self.model_copy(update={"redis_ms": rtt_ms})
+
+    @field_validator("redis_ms")
+    @classmethod
+    def _each_once(cls, redis_ms: float | tuple[float, ...]) -> float | tuple[float, ...]:
+        if isinstance(redis_ms, tuple) and len(set(redis_ms)) < len(redis_ms):
+            raise ValueError("a round trip stands twice in the list")
+        return redis_ms
 
 
 class Spread(Record):
@@ -139,6 +168,8 @@ class Simulate(Record):
     warmup: Annotated[int, Field(ge=0)] = 5_000
     promote: Annotated[int, Field(ge=1, le=64)] = 3
     """How many of the modelled settings are simulated, each with every value of the other axes."""
+    rounds: Annotated[int, Field(ge=1, le=64)] = 1
+    """How often each is simulated, every time on the next requests; where faults vary, once says little."""
 
 
 class Measure(Record):
@@ -164,9 +195,11 @@ class Scenario(Record):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
     question: str
-    rig: Literal["cache"]
+    rig: Literal["cache", "pools"]
     workload: Annotated[GeneratedWorkload | TraceWorkload, Field(discriminator="kind")]
     world: World = World()
+    traffic: Traffic | None = None
+    """What the requests are; only for the rig `pools`, which has a default for it."""
     baseline: dict[str, Value] = Field(default_factory=dict)
     """Knobs of the settings in use today that differ from the defaults."""
     axes: dict[str, Axis]
@@ -177,6 +210,11 @@ class Scenario(Record):
     measure: Measure | None = Measure()
     """Null to stop at the simulation; then nothing can be confirmed."""
     confirm: Confirm = Confirm()
+
+    @property
+    def traffic_or_usual(self) -> Traffic:
+        """The traffic, or the usual one where none is named: nine reads of the cache to one write."""
+        return self.traffic or Traffic()
 
     @field_validator("baseline")
     @classmethod
@@ -193,14 +231,23 @@ class Scenario(Record):
         return axes
 
     def quick(self) -> Scenario:
-        """The same question on a fraction of the requests: to see that everything works, not to decide."""
+        """The same question on a fraction of the requests: to see that everything works, not to decide.
+
+        Where faults are planned rounds stay as long as they are, and are only fewer.
+        """
+        faulty = self.traffic is not None and bool(self.traffic.faults)
+        simulated = self.simulate.requests if faulty else 600
         changes: dict[str, object] = {
-            "simulate": Simulate(requests=600, warmup=1_000, promote=1),
+            "simulate": Simulate(requests=simulated, warmup=min(self.simulate.warmup, 1_000), promote=1),
             "confirm": Confirm(rounds=6),
         }
         if self.measure is not None:
             changes["measure"] = Measure(
-                requests=1_200, warmup=2_000, rounds=6, finalists=1, rate_per_s=self.measure.rate_per_s
+                requests=self.measure.requests // self.measure.rounds * 6 if faulty else 1_200,
+                warmup=min(self.measure.warmup, 2_000),
+                rounds=6,
+                finalists=1,
+                rate_per_s=self.measure.rate_per_s,
             )
         if isinstance(self.workload, GeneratedWorkload):
             requests = min(self.workload.requests, 20_000)

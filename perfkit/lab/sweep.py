@@ -9,23 +9,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from perfkit.errors import PerfkitError
+from perfkit.errors import PerfkitError, ScenarioError, did_you_mean
 from perfkit.lab.choose import Choice, choose
 from perfkit.lab.compare import Comparison, Fit, compare
 from perfkit.lab.confirm import confirm_in_fresh_process
 from perfkit.lab.environment import comparable, fingerprint
 from perfkit.lab.folder import Appender, RunFolder
+from perfkit.lab.line import measured_lines, simulated_lines
 from perfkit.lab.plan import Plan
 from perfkit.lab.progress import Progress
 from perfkit.lab.results import AGAIN, BASELINE, Stage, Trial, TrialResult
-from perfkit.lab.rigs.cache import MODELLED_KNOBS, modelled, modelled_hits
+from perfkit.lab.rigs import RIGS, Asked, Rig
 from perfkit.lab.rounds import Setup, play_rounds
 from perfkit.lab.scenario import Measure, Scenario
 from perfkit.lab.sources import load_workload
 from perfkit.lab.virtual import run_real, run_virtual
 from perfkit.lab.workload import Workload
-from perfkit.lab.world import simulated_endpoint
-from perfkit.pools.server import open_endpoint
 
 __all__ = ["DEFAULT_OUT", "Run", "compared", "run"]
 
@@ -59,7 +58,7 @@ def run(
 
     Raises:
         WorkloadError: the trace cannot be read.
-        ScenarioError: the workload is too short for what is asked.
+        ScenarioError: the workload is too short for what is asked, or the rig cannot do it.
         NotComparable: the run was begun on another machine, with other code or another workload.
         RunError: the folder cannot be written; what was done is kept.
         Unavailable: Redis went away; what was done is kept.
@@ -67,7 +66,7 @@ def run(
     resumed = scenario if isinstance(scenario, RunFolder) else None
     question = resumed.scenario if resumed else scenario
     assert isinstance(question, Scenario)  # noqa: S101  # for the type checker: one of the two above
-    plan = Plan(question, MODELLED_KNOBS)
+    plan = plan_of(question)
     workload = load_workload(question.workload, seed=question.seed, folder=beside)
     plan.check_length(len(workload))
     environment = fingerprint() | {"workload": workload.digest}
@@ -90,7 +89,7 @@ def compared(folder: RunFolder, *, workload: Workload | None = None) -> tuple[Co
     results = folder.results()
     if workload is None:
         workload = load_workload(scenario.workload, seed=scenario.seed, folder=folder.path)
-    fits = _fits(Plan(scenario, MODELLED_KNOBS), workload, results)
+    fits = _fits(Asked(scenario, workload), results)
     comparison = compare(results, scenario=scenario, run_id=folder.run_id, fits=fits)
     choice = choose(comparison, scenario)
     folder.keep("comparison.json", comparison)
@@ -103,7 +102,8 @@ class _Sweep:
 
     def __init__(self, plan: Plan, workload: Workload, folder: RunFolder, progress: Progress) -> None:
         self._plan = plan
-        self._workload = workload
+        self._rig: Rig = RIGS[plan.scenario.rig]
+        self._asked = Asked(plan.scenario, workload)
         self._folder = folder
         self._progress = progress
 
@@ -121,17 +121,22 @@ class _Sweep:
         if not trials:
             return
         with self._progress.stage("model", len(trials)) as step:
-            start = self._plan.scenario.simulate.warmup
-            settings = [self._plan.settings(trial) for trial in trials]
-            cells = modelled(settings, self._workload, self._plan.scenario.world, start=start)
-            for trial, metrics in zip(trials, cells, strict=True):
-                rounded = {name: float(f"{value:.9g}") for name, value in metrics.items()}
-                appender.append(
-                    TrialResult(trial=trial, how="modelled", backend="model", status="ok", metrics=rounded)
-                )
-                step()
+            for rtt_ms in dict.fromkeys(trial.rtt_ms for trial in trials):
+                here = [trial for trial in trials if trial.rtt_ms == rtt_ms]
+                settings = [self._plan.settings(trial) for trial in here]
+                cells = self._rig.model(settings, self._asked, rtt_ms=rtt_ms)
+                for trial, metrics in zip(here, cells, strict=True):
+                    rounded = {name: float(f"{value:.9g}") for name, value in metrics.items()}
+                    appender.append(
+                        TrialResult(
+                            trial=trial, how="modelled", backend="model", status="ok", metrics=rounded
+                        )
+                    )
+                    step()
 
     def _simulate(self, appender: Appender) -> None:
+        if not self._rig.simulates:
+            return
         trials = self._missing(self._plan.simulated(self._of("modelled")))
         if not trials:
             return
@@ -140,10 +145,9 @@ class _Sweep:
             for trial in trials:
                 setup = Setup(
                     self._plan,
-                    self._workload,
-                    simulated_endpoint(self._plan.scenario.world),
-                    how="simulated",
-                    backend="fakeredis",
+                    self._rig,
+                    self._asked,
+                    simulated_lines(self._rig, self._plan.scenario),
                     key_prefix="perfkit:",
                     first=stage.warmup,
                     per_round=stage.requests,
@@ -153,17 +157,17 @@ class _Sweep:
                 run_virtual(play_rounds(setup, [trial], done=(), record=record))
 
     def _measure(self, appender: Appender, stage: Measure) -> None:
-        finalists = self._plan.finalists(self._of("simulated"))
+        finalists = self._plan.finalists(self._of("simulated" if self._rig.simulates else "modelled"))
         trials = self._missing(self._plan.measured(finalists))
         if not trials:
             return
-        with self._progress.stage("measure", len(trials)) as step, open_endpoint() as (endpoint, backend):
+        lines = measured_lines(self._rig, self._plan.scenario)
+        with self._progress.stage("measure", len(trials)) as step, lines as open_lines:
             setup = Setup(
                 self._plan,
-                self._workload,
-                endpoint,
-                how="measured" if endpoint.backend == "redis" else "simulated",
-                backend=backend,
+                self._rig,
+                self._asked,
+                open_lines,
                 key_prefix=f"perfkit:{self._folder.run_id}:",
                 first=stage.warmup,
                 per_round=stage.requests // stage.rounds,
@@ -192,20 +196,32 @@ class _Sweep:
         return [trial for trial in trials if trial.key not in done]
 
 
-def _fits(plan: Plan, workload: Workload, results: Iterable[TrialResult]) -> list[Fit]:
+def plan_of(scenario: Scenario) -> Plan:
+    """Return the plan of a scenario on its rig.
+
+    Raises:
+        ScenarioError: it asks the rig for what that cannot do, or for a metric it does not give.
+    """
+    rig = RIGS[scenario.rig]
+    rig.check(scenario)
+    for metric in (scenario.objective.metric, *(guardrail.metric for guardrail in scenario.guardrails)):
+        if metric not in rig.metrics:
+            raise ScenarioError(
+                f"The rig {scenario.rig} does not give {metric!r}.{did_you_mean(metric, rig.metrics)} "
+                f"It gives {', '.join(sorted(rig.metrics))}.",
+                path=metric,
+            )
+    return Plan(scenario, rig.modelled_knobs)
+
+
+def _fits(asked: Asked, results: Iterable[TrialResult]) -> list[Fit]:
     """Model exactly the requests each arm was measured on, to hold the two beside each other."""
-    stage = plan.scenario.measure
-    if stage is None:
-        return []
     rows = [r for r in results if r.trial.stage == "measured" and r.status == "ok" and r.trial.arm != AGAIN]
-    fits = []
+    plan, rig = plan_of(asked.scenario), RIGS[asked.scenario.rig]
+    fits: list[Fit] = []
     for arm in sorted({row.trial.arm for row in rows}, key=lambda arm: (arm != BASELINE, len(arm), arm)):
         own = [row for row in rows if row.trial.arm == arm]
-        stop = stage.warmup + stage.requests // stage.rounds * stage.rounds
-        hits = modelled_hits(plan.settings(own[0].trial), workload, start=stage.warmup, stop=stop)
-        for metric, value in hits.items():
-            measured = sum(row.metrics[metric] for row in own) / len(own)
-            fits.append(Fit(metric=metric, arm=arm, modelled=value, measured=measured))
+        fits += rig.fits(plan.settings(own[0].trial), asked, own)
     return fits
 
 

@@ -9,12 +9,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import fakeredis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from perfkit.clock import epoch_s
 from perfkit.lab.scenario import World
+from perfkit.lab.traffic import Fault
 from perfkit.pools import Endpoint
 
-__all__ = ["ImitatedOrigin", "simulated_endpoint"]
+__all__ = ["ImitatedOrigin", "SimulatedFaults", "simulated_endpoint"]
 
 
 class ImitatedOrigin:
@@ -37,14 +39,42 @@ class ImitatedOrigin:
         await asyncio.sleep(self._median_s * math.exp(luck))
 
 
-def simulated_endpoint(world: World) -> Endpoint:
-    """Return a stand-in for Redis that answers after `redis_ms`, on the running loop's clock."""
+class SimulatedFaults:
+    """What befalls the stand-in: a stall and a blackhole keep replies back, a reset ends connections."""
+
+    def __init__(self) -> None:
+        self._answers = asyncio.Event()
+        self._answers.set()
+        self.resets = 0
+        """How often every connection was closed."""
+
+    async def strike(self, fault: Fault) -> None:
+        """Let a fault happen, and return when it is over."""
+        if fault.kind == "reset":
+            self.resets += 1
+            return
+        self._answers.clear()
+        await asyncio.sleep(fault.seconds)
+        self._answers.set()
+
+    async def over(self) -> None:
+        """Wait until replies come again; mostly that is now."""
+        await self._answers.wait()
+
+
+def simulated_endpoint(delay_ms: float, faults: SimulatedFaults) -> Endpoint:
+    """Return a stand-in for Redis that answers after a delay on the running loop's clock, unless struck."""
     _put_fakeredis_on_our_clock()
-    delay_s = world.redis_ms / 1_000
+    delay_s = delay_ms / 1_000
 
     class Delayed(fakeredis.FakeAsyncRedisConnection):
         async def read_response(self, *args: Any, **options: Any) -> Any:
+            before = faults.resets
             await asyncio.sleep(delay_s)
+            await faults.over()
+            if faults.resets != before:  # an idle connection is opened again before its next use, unseen
+                await self.disconnect(nowait=True)
+                raise RedisConnectionError("The connection was reset.")
             return await super().read_response(*args, **options)
 
     return Endpoint.embedded(fakeredis.FakeServer(version=(7,)), Delayed)

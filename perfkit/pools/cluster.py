@@ -242,10 +242,12 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
         """
         lanes = [lane.metrics for _name, lane in self._nodes]
         states = [str(lane["circuit_state"]) for lane in lanes]
-        own = sum(len(node._connections) - len(node._free) for node in self.get_nodes())
+        nodes = self.get_nodes()
+        own = sum(len(node._connections) - len(node._free) for node in nodes)
         summed = {name: sum(int(lane[name]) for lane in lanes) for name in _SUMMED}
+        connections = summed["connections"] + sum(len(node._connections) for node in nodes)
         used = summed["connections_used"] + own
-        shared = self._settings.mux_connections * max(len(lanes), 1)
+        most = self._settings.mux_connections + self._settings.max_connections
         return {
             **self._lane.metrics,
             **summed,
@@ -253,10 +255,10 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
             "backend": self.backend,
             "nodes": len(lanes),
             "circuits_open": sum(state in ("open", "forced_open") for state in states),
-            "connections": summed["connections"] + own,
+            "connections": connections,
             "connections_used": used,
-            "connections_idle": max(0, summed["connections"] + own - used),
-            "connections_max": shared + self._settings.max_connections * max(len(lanes), 1),
+            "connections_idle": max(0, connections - used),
+            "connections_max": most * max(len(nodes), 1),
             "own_connections": own,
             "max_connections": self._settings.max_connections,
         }

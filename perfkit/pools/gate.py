@@ -134,9 +134,11 @@ class Gate:
         """Learn of replies, oldest first, and of the generations of those that say Redis cannot serve.
 
         Only what was sent since the breaker's last change tells it anything, and a connection answers in
-        order: that is the generation of the last run.
+        order: that is the generation of the last run, unless a probe came last, which has none.
         """
         newest = runs[-1][1]
+        if newest < 0:
+            newest = max(generation for _sent_s, generation, _count in runs)
         places = replies = slow = 0
         delays_s = 0.0
         for sent_s, generation, count in runs:

@@ -83,7 +83,7 @@ class NodeLanes:
         self._from_replicas = settings.read_from != "primary"
 
     def __iter__(self) -> Iterator[tuple[str, Lane]]:
-        return iter(self._lanes.items())
+        return iter(list(self._lanes.items()))  # a copy: whoever reads metrics does so in any thread
 
     def node_of(self, slot: int, *, reads: bool) -> ClusterNode:
         """Return the node to ask for a slot.

@@ -40,6 +40,7 @@ def render(view: RunView) -> str:
         verdicts=_by_verdict(view),
         arms=tables.arms_table(comparison),
         effects=[tables.effects_table(comparison, arm.name) for arm in comparison.arms],
+        distances=[t for arm in comparison.arms if (t := tables.distances_table(comparison, arm.name))],
         guardrails=tables.guardrails_table(view) if view.choice.guardrails else None,
         validity=tables.validity_table(view.results),
         figures=[figure for figure in figures.values() if figure],

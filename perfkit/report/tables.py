@@ -22,6 +22,7 @@ from perfkit.report.words import (
     level_words,
     metric_of,
     number_words,
+    rtt_words,
     verdict_words,
 )
 from perfkit.settings import Settings
@@ -33,6 +34,7 @@ __all__ = [
     "arms_table",
     "baseline_values",
     "changes_table",
+    "distances_table",
     "effects_table",
     "environment_table",
     "guardrails_table",
@@ -128,6 +130,34 @@ def _effect_row(effect: Effect, noise: Effect | None, again: Effect | None) -> t
     )
 
 
+def distances_table(comparison: Comparison, arm: str) -> Table | None:
+    """Return every metric of one finalist at each round trip to Redis, or None where there is only one."""
+    if not comparison.by_rtt:
+        return None
+    at = {
+        here.rtt_ms: {effect.metric: effect for effect in here.effects if effect.arm == arm}
+        for here in comparison.by_rtt
+    }
+    names = [name for name in METRICS if any(name in effects for effects in at.values())]
+    rows = tuple(
+        (metric_of(name).title, *(_at_one(effects.get(name)) for effects in at.values())) for name in names
+    )
+    head = ("metric", *(rtt_words(rtt_ms) for rtt_ms in at))
+    caption = (
+        f"{arm} against the baseline at each round trip; a change without an interval had too few rounds"
+    )
+    return Table(caption, head, rows, frozenset({"metric"}))
+
+
+def _at_one(effect: Effect | None) -> str | Cell:
+    if effect is None:
+        return "–"
+    levels = f"{level_words(effect.metric, effect.baseline)} → {level_words(effect.metric, effect.candidate)}"
+    known = effect.effect is not None
+    text = f"{levels}, {effect_words(effect)}" if known else levels
+    return Cell(text, tone=_TONES[effect.verdict] if effect.verdict in ("better", "worse") else "")
+
+
 def guardrails_table(view: RunView) -> Table:
     """Return every limit held against every arm."""
     rows = tuple(
@@ -181,10 +211,13 @@ def trials_table(results: Sequence[TrialResult], stage: Stage, scenario: Scenari
     names = [name for name in METRICS if any(name in result.metrics for result in shown)]
     knobs = tuple(scenario.axes)
     today = baseline_values(scenario)
-    places = ("arm", "round") if own[-1].trial.arm != own[-1].trial.fingerprint else ("arm",)
+    many = own[-1].trial.arm != own[-1].trial.fingerprint or any(result.trial.round for result in own)
+    places = ("arm", "round") if many else ("arm",)
+    far = any(result.trial.rtt_ms is not None for result in own)
     rows: tuple[tuple[str | Cell, ...], ...] = tuple(
         (
             *(str(getattr(result.trial, place)) for place in places),
+            *([f"{result.trial.rtt_ms or 0:g}"] if far else []),
             *(value_words(result.trial.knobs.get(path, today[path])) for path in knobs),
             *(number_words(result.metrics.get(name), METRICS[name].decimals) for name in names),
             _status(result),
@@ -199,7 +232,7 @@ def trials_table(results: Sequence[TrialResult], stage: Stage, scenario: Scenari
     caption = f"{stage}: {counted(len(own), 'trial')}"
     if len(own) > len(shown):
         caption += f", the first {len(shown)} shown; all are in trials.jsonl"
-    head = (*places, *leaves, *heads, "status", "how")
+    head = (*places, *(["round trip, ms"] if far else []), *leaves, *heads, "status", "how")
     return Table(caption, head, rows, frozenset({"arm", "status", "how"}))
 
 

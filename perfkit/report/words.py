@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from perfkit.lab.choose import Choice, GuardrailCheck
-from perfkit.lab.compare import Comparison, Effect, Verdict
+from perfkit.lab.compare import Comparison, Effect, Fit, Verdict
 from perfkit.lab.metrics import METRICS, Metric
 from perfkit.lab.results import How
 
@@ -19,6 +19,7 @@ __all__ = [
     "badge",
     "change_words",
     "counted",
+    "distance_finding",
     "effect_words",
     "effects_finding",
     "fits_finding",
@@ -29,12 +30,14 @@ __all__ = [
     "metric_of",
     "number_words",
     "rounds_finding",
+    "rtt_words",
     "undecided_words",
     "verdict_words",
 ]
 
 _MINUS = "\N{MINUS SIGN}"
 _NARROW = "\N{NO-BREAK SPACE}"
+_MANY_ROUNDS = 1_000
 _VERDICTS: dict[Verdict, str] = {
     "better": "better",
     "worse": "worse",
@@ -131,10 +134,14 @@ def verdict_words(effect: Effect) -> str:
 def undecided_words(effects: Iterable[Effect]) -> str:
     """Return the undecided metrics, each with about how many rounds would settle it."""
     return listed(
-        metric_of(effect.metric).title
-        + (f" (about {effect.rounds_needed} rounds would tell)" if effect.rounds_needed else "")
-        for effect in effects
+        metric_of(effect.metric).title + _rounds_needed_words(effect.rounds_needed) for effect in effects
     )
+
+
+def _rounds_needed_words(rounds: int | None) -> str:
+    if rounds is None:
+        return ""
+    return f" (about {rounds} rounds would tell)" if rounds <= _MANY_ROUNDS else " (far too many rounds away)"
 
 
 def guardrail_words(check: GuardrailCheck) -> str:
@@ -184,10 +191,36 @@ def rounds_finding(objective: str, arm: str, improved: int, rounds: int) -> str:
     return f"{arm} had the {better} {metric.title} in {improved} of {counted(rounds, 'round')}"
 
 
-def fits_finding(gaps: Sequence[float]) -> str:
-    """Return in one sentence how far model and measurement are apart at the most, in points."""
-    worst = max(gaps, key=abs) * 100
-    return f"The model's hit ratios are within {abs(worst):.2f} points of those played"
+def fits_finding(fits: Sequence[Fit]) -> str:
+    """Return in one sentence how far model and measurement are apart at the most."""
+    shares = [fit for fit in fits if metric_of(fit.metric).compared_by == "difference"]
+    if shares:
+        worst = max(abs(fit.modelled - fit.measured) for fit in shares) * 100
+        return f"The model's hit ratios are within {worst:.2f} points of those played"
+    worst_ms = max(abs(fit.measured - fit.modelled) for fit in fits)
+    return f"Model and measurement differ by at most {worst_ms:.2f} ms in {metric_of(fits[0].metric).title}"
+
+
+def rtt_words(rtt_ms: float) -> str:
+    """Return a round trip to Redis as figures and tables name it.
+
+    >>> rtt_words(0.0), rtt_words(0.5)
+    ('0\xa0ms', '0.5\xa0ms')
+    """
+    return f"{rtt_ms:g}{_NARROW}ms"
+
+
+def distance_finding(comparison: Comparison, arm: str) -> str:
+    """Return in one sentence what an arm does to the objective, from the nearest Redis to the farthest."""
+    metric = metric_of(comparison.objective)
+    known = [
+        f"{change_words(effect.metric, effect.effect)} at {rtt_words(at.rtt_ms)}"
+        for at in comparison.by_rtt
+        for effect in at.effects
+        if effect.arm == arm and effect.metric == metric.name and effect.effect is not None
+    ]
+    ends = listed(dict.fromkeys((known[0], known[-1]))) if known else "unknown"
+    return f"{arm} changes {metric.title} by {ends}"
 
 
 def _scale(name: str) -> tuple[float, str, int]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from perfkit.knobs import Value, flat, replaced
 from perfkit.lab.choose import Choice, GuardrailCheck
-from perfkit.lab.compare import Arm, Comparison, Effect, Fit, Verdict
+from perfkit.lab.compare import Arm, AtRtt, Comparison, Effect, Fit, Verdict
 from perfkit.lab.histogram import from_ms
 from perfkit.lab.metrics import METRICS
 from perfkit.lab.results import AGAIN, BASELINE, How, Stage, Trial, TrialResult, Validity
@@ -77,6 +78,44 @@ def build_view(*, how: How = "measured", kept: bool = False, seed: int = 7) -> R
         environment={"cpu": "Example CPU", "cores": 2, "packages": {"redis": "8.1.0", "numpy": "2.4.0"}},
         tfvars=f"tuning = {{\n{lines}}}\n",
         command="perfkit run scenarios/quickstart.yaml",
+    )
+
+
+_RTTS = (0.0, 1.0, 5.0)
+
+
+@pytest.fixture(scope="session")
+def far_view() -> RunView:
+    """The same run with Redis at three round trips: rounds take turns at them, and each has its effects."""
+    view = build_view()
+    world = view.scenario.world.model_copy(update={"redis_ms": _RTTS})
+    results = []
+    for row in view.results:
+        for rtt_ms in _RTTS if row.trial.stage == "modelled" else [_RTTS[row.trial.round % len(_RTTS)]]:
+            number = _RTTS.index(rtt_ms) if row.trial.stage == "modelled" else row.trial.round
+            trial = row.trial.model_copy(update={"rtt_ms": rtt_ms, "round": number})
+            reads = row.metrics["redis_reads_per_request"] * (1 + rtt_ms)
+            metrics = row.metrics | {"redis_reads_per_request": reads}
+            results.append(row.model_copy(update={"trial": trial, "metrics": metrics}))
+    by_rtt = tuple(
+        AtRtt(
+            rtt_ms=rtt_ms,
+            effects=tuple(
+                e.model_copy(update={"rounds": 4, "low": None, "high": None, "verdict": "inconclusive"})
+                for e in view.comparison.effects
+            ),
+        )
+        for rtt_ms in _RTTS
+    )
+    fits = tuple(
+        Fit(metric="response_p95_ms", arm="c1", modelled=0.1 + rtt_ms, measured=0.3 + rtt_ms, rtt_ms=rtt_ms)
+        for rtt_ms in _RTTS
+    )
+    return replace(
+        view,
+        scenario=view.scenario.model_copy(update={"world": world}),
+        results=tuple(results),
+        comparison=view.comparison.model_copy(update={"by_rtt": by_rtt, "fits": fits}),
     )
 
 
@@ -163,6 +202,9 @@ _LEVELS: dict[str, tuple[float, float, float]] = {
     "hit_ratio": (0.792, 0.064, 0.004), "l1_hit_ratio": (0.48, 0.16, 0.006),
     "age_p95_seconds": (283.0, 0.002, 0.008), "l1_age_p95_seconds": (28.6, 1.976, 0.11),
     "l1_peak_bytes": (450_000.0, 3.667, 0.08),
+    "failed_share": (0.012, -0.004, 0.001), "rejected_share": (0.008, -0.003, 0.001),
+    "connections": (8.0, -0.875, 0.0), "analytics_per_s": (1_400.0, 0.004, 0.05),
+    "detection_ms": (130.0, -1.0, 3.0), "recovery_ms": (79.0, -55.0, 30.0),
 }  # fmt: skip
 
 

@@ -15,15 +15,26 @@ from perfkit.report.theme import DARK, LIGHT, RAMP_STEPS, contrast
 MakeView = Callable[..., RunView]
 
 
-@pytest.fixture(scope="session")
-def figures(make_view: MakeView) -> dict[str, Figure]:
-    view = make_view()
+def drawn(view: RunView) -> dict[str, Figure]:
     return {name: figure for name, draw in FIGURES.items() if (figure := draw(view))}
 
 
-def test_a_measured_run_has_every_figure(figures: dict[str, Figure]) -> None:
-    """And each has a sentence for when it is absent."""
-    assert set(figures) == set(FIGURES) == set(ABSENT)
+@pytest.fixture(scope="session")
+def far_figures(far_view: RunView) -> dict[str, Figure]:
+    return drawn(far_view)
+
+
+@pytest.fixture(scope="session")
+def figures(make_view: MakeView, far_figures: dict[str, Figure]) -> dict[str, Figure]:
+    """Those of a run at one round trip, and what only several have."""
+    return far_figures | drawn(make_view())
+
+
+def test_a_measured_run_has_every_figure(make_view: MakeView, far_figures: dict[str, Figure]) -> None:
+    """The surface at one round trip, curve and distance at several; absent, each has a sentence."""
+    assert set(FIGURES) == set(ABSENT)
+    assert set(drawn(make_view())) == set(FIGURES) - {"curve", "distance"}
+    assert set(far_figures) == set(FIGURES) - {"surface"}
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -48,7 +59,7 @@ def test_a_figure_has_no_colour_of_its_own(figures: dict[str, Figure], name: str
 @pytest.mark.parametrize(
     ("name", "finding"),
     [
-        ("effects", "Of 11 metrics, c1 is better on"),
+        ("effects", "Of 17 metrics, c1 is better on"),
         ("rounds", "c1 had the lower Redis reads per request in 12 of 12 rounds"),
         ("fits", "within 0.50 points of those played"),
         ("responses", "99 % of requests were answered within"),
@@ -57,6 +68,37 @@ def test_a_figure_has_no_colour_of_its_own(figures: dict[str, Figure], name: str
 def test_a_title_is_the_finding(figures: dict[str, Figure], name: str, finding: str) -> None:
     """A sentence with the values, not the names of the axes."""
     assert finding in figures[name].title
+
+
+@pytest.mark.parametrize(
+    ("name", "finding"),
+    [
+        ("curve", "By the model, l1_max_entries = "),
+        ("distance", "c1 changes Redis reads per request by −30.8\xa0% at 0\xa0ms"),
+        ("fits", "Model and measurement differ by at most 0.20 ms in p95 response"),
+        ("responses", "at a round trip of 5\xa0ms"),
+    ],
+)
+def test_with_several_round_trips_a_title_says_where_it_holds(
+    far_figures: dict[str, Figure], name: str, finding: str
+) -> None:
+    assert finding in far_figures[name].title
+
+
+def test_the_rounds_of_one_round_trip_stand_together(far_figures: dict[str, Figure]) -> None:
+    """Four rounds each at three round trips, not one after the other as they were played."""
+    order = [int(str(row[0])) for row in far_figures["rounds"].table.rows]
+    assert order == [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]
+    assert "rounds, by their round trip to Redis" in far_figures["rounds"].svg
+
+
+def test_a_difference_is_drawn_in_its_own_unit(make_view: MakeView) -> None:
+    """Shares in points, times in milliseconds, each on an axis of its own."""
+    view = make_view()
+    figure = FIGURES["effects"](view)
+    assert figure is not None
+    for label in ("change against the baseline", "change in percentage points", "change in ms"):
+        assert figure.svg.count(label) == 1
 
 
 def test_the_surface_holds_every_modelled_cell(figures: dict[str, Figure]) -> None:

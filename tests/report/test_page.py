@@ -53,6 +53,14 @@ def test_a_change_names_where_it_lands(page: str) -> None:
     assert "PERFKIT_CACHE__L1_TTL_SECONDS" in row
 
 
+def test_a_run_at_several_round_trips_shows_each(far_view: RunView) -> None:
+    """A table for each finalist, a column for each round trip; a change without an interval still stands."""
+    page = render(far_view)
+    assert page.count("against the baseline at each round trip") == 4  # caption and label, for two finalists
+    assert re.search(r"<th[^>]*>0\xa0ms</th><th[^>]*>1\xa0ms</th><th[^>]*>5\xa0ms</th>", page)
+    assert "0.5200 reads → 0.3598 reads, −30.8\xa0%" in page.replace("\xa0reads", " reads")
+
+
 def test_every_id_is_unique_and_every_reference_is_found(page: str) -> None:
     """Figures do not share clip paths by accident."""
     ids = re.findall(r'\sid="([^"]+)"', page)

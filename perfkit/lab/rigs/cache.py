@@ -8,46 +8,101 @@ from __future__ import annotations
 
 import gc
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import numpy as np
 
 from perfkit.cache import TieredCache
+from perfkit.errors import ScenarioError
 from perfkit.events import null_probe
-from perfkit.knobs import Value
+from perfkit.lab.compare import Fit
 from perfkit.lab.histogram import from_ms
+from perfkit.lab.line import Line
 from perfkit.lab.load import PlayedClock, play
 from perfkit.lab.model import CacheModel
 from perfkit.lab.replay import replay
-from perfkit.lab.results import Histogram, Validity
-from perfkit.lab.scenario import World
+from perfkit.lab.results import TrialResult
+from perfkit.lab.rigs.rig import Asked, Observation
+from perfkit.lab.scenario import Scenario, World
 from perfkit.lab.workload import Workload
 from perfkit.lab.world import ImitatedOrigin
-from perfkit.pools import Endpoint, PoolType
+from perfkit.pools import PoolType
 from perfkit.settings import Settings
 from perfkit.stack import Outside, Stack
 
-__all__ = ["MODELLED_KNOBS", "CacheRig", "Observation", "modelled", "modelled_hits"]
-
-MODELLED_KNOBS = ("cache.l1_max_entries", "cache.l1_ttl_seconds", "cache.l2_ttl_seconds")
-"""The knobs whose every combination is modelled in one pass; other axes are simulated."""
+__all__ = ["CACHE", "CacheRig"]
 
 _PAYLOAD_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What one stretch of a workload gave."""
-
-    metrics: dict[str, float]
-    responses: Histogram
-    validity: Validity
-    remote_errors: int
-
-
 class CacheRig:
+    """What the settings of the cache come to."""
+
+    modelled_knobs = ("cache.l1_max_entries", "cache.l1_ttl_seconds", "cache.l2_ttl_seconds")
+    metrics = frozenset(
+        {
+            *("response_mean_ms", "response_p50_ms", "response_p95_ms", "response_p99_ms"),
+            *("origin_calls_per_request", "redis_reads_per_request", "hit_ratio", "l1_hit_ratio"),
+            *("age_p95_seconds", "l1_age_p95_seconds", "l1_peak_bytes"),
+        }
+    )
+    simulates = True
+
+    def check(self, scenario: Scenario) -> None:
+        """Refuse traffic: what the cache is asked is its workload, and nothing else."""
+        if scenario.traffic is not None:
+            raise ScenarioError(
+                "A question about the cache has no traffic; its requests are the workload's. "
+                "Remove traffic, or ask it of the rig pools.",
+                path="traffic",
+            )
+
+    def model(
+        self, settings: Sequence[Settings], asked: Asked, *, rtt_ms: float | None
+    ) -> list[dict[str, float]]:
+        """Model many settings in one pass.
+
+        The model is exact for the policy `lru` on one instance; see `perfkit.lab.model`.
+        """
+        cells = [(s.cache.l1_max_entries, s.cache.l1_ttl_seconds, s.cache.l2_ttl_seconds) for s in settings]
+        start, world = asked.scenario.simulate.warmup, asked.scenario.world.at(rtt_ms)
+        return CacheModel(asked.workload).grid(cells, start=start, world=world)
+
+    def simulated_delay_ms(self, world: World) -> float:
+        """One round trip."""
+        return world.round_trip_ms
+
+    @asynccontextmanager
+    async def open(
+        self, settings: Settings, asked: Asked, line: Line, *, seed: int, key_prefix: str
+    ) -> AsyncIterator[OpenCache]:
+        """Build the arm's stack; its keys are removed from the server when the block ends."""
+        clock = PlayedClock()
+        outside = Outside(line.endpoint, clock, clock.epoch, null_probe, key_prefix)
+        async with Stack.open(settings, outside=outside) as stack:
+            try:
+                yield OpenCache(stack, clock, asked.workload, ImitatedOrigin(line.world, seed))
+            finally:
+                await _remove_keys(stack, key_prefix)
+
+    def fits(self, settings: Settings, asked: Asked, rows: Sequence[TrialResult]) -> list[Fit]:
+        """Replay the rounds that count through the setting's own policy; hit ratios know no round trip."""
+        stage = asked.scenario.measure
+        assert stage is not None  # noqa: S101  # there are measured rows
+        per_round = stage.requests // stage.rounds
+        starts = [stage.warmup + row.trial.round * per_round for row in rows]
+        counted = [range(start, start + per_round) for start in starts]
+        hits = replay(settings.cache, asked.workload, counted=counted)
+        measured = {metric: sum(row.metrics[metric] for row in rows) / len(rows) for metric in hits}
+        arm = rows[0].trial.arm
+        return [Fit(metric=m, arm=arm, modelled=hits[m], measured=measured[m]) for m in hits]
+
+
+CACHE = CacheRig()
+
+
+class OpenCache:
     """One arm's stack, standing at a position of the workload."""
 
     def __init__(self, stack: Stack, clock: PlayedClock, workload: Workload, origin: ImitatedOrigin) -> None:
@@ -57,27 +112,6 @@ class CacheRig:
         self._origin = origin
         self._payload = random.Random(0).randbytes(_PAYLOAD_BYTES)  # noqa: S311  # incompressible filler
         self.position = 0
-
-    @classmethod
-    @asynccontextmanager
-    async def open(
-        cls,
-        settings: Settings,
-        workload: Workload,
-        world: World,
-        endpoint: Endpoint,
-        *,
-        seed: int,
-        key_prefix: str,
-    ) -> AsyncIterator[CacheRig]:
-        """Build the arm's stack; its keys are removed from the server when the block ends."""
-        clock = PlayedClock()
-        outside = Outside(endpoint, clock, clock.epoch, null_probe, key_prefix)
-        async with Stack.open(settings, outside=outside) as stack:
-            try:
-                yield cls(stack, clock, workload, ImitatedOrigin(world, seed))
-            finally:
-                await _remove_keys(stack, key_prefix)
 
     async def warm(self, stop: int) -> None:
         """Ask the requests from the position up to `stop`, one after another, without waiting for origins.
@@ -140,27 +174,6 @@ class CacheRig:
 
         result = await self._cache.lookup(key, load)
         return result.tier, result.age_seconds, result.l1_age_seconds
-
-
-def modelled(
-    settings: list[Settings], workload: Workload, world: World, *, start: int
-) -> list[dict[str, float]]:
-    """Model many settings in one pass, counting the requests from `start` on.
-
-    The model is exact for the policy `lru` on one instance; see `perfkit.lab.model`.
-    """
-    cells = [(s.cache.l1_max_entries, s.cache.l1_ttl_seconds, s.cache.l2_ttl_seconds) for s in settings]
-    return CacheModel(workload).grid(cells, start=start, world=world)
-
-
-def modelled_hits(settings: Settings, workload: Workload, *, start: int, stop: int) -> Mapping[str, float]:
-    """Model the hit ratios of one setting over part of a workload, with the setting's own policy."""
-    return replay(settings.cache, workload, start=start, stop=stop)
-
-
-def changed(settings: Settings, baseline: Settings) -> dict[str, Value]:
-    """Return the knobs in which two settings differ, with the first one's values."""
-    return {change.path: change.new for change in baseline.diff(settings)}
 
 
 def _metrics(

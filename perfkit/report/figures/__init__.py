@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from perfkit.report.figures.curve import curve
+from perfkit.report.figures.distance import distance
 from perfkit.report.figures.effects import effects
 from perfkit.report.figures.figure import Figure
 from perfkit.report.figures.fits import fits
@@ -19,6 +21,8 @@ __all__ = ["ABSENT", "FIGURES", "Figure"]
 
 FIGURES: Mapping[str, Callable[[RunView], Figure | None]] = {
     "surface": surface,
+    "curve": curve,
+    "distance": distance,
     "effects": effects,
     "responses": responses,
     "rounds": rounds,
@@ -27,7 +31,9 @@ FIGURES: Mapping[str, Callable[[RunView], Figure | None]] = {
 """Every figure by name, in the order the page shows them."""
 
 ABSENT: Mapping[str, str] = {
-    "surface": "No surface is drawn: it needs modelled trials over at least two numeric axes.",
+    "surface": "No surface is drawn: it needs modelled trials over two numeric axes, at one round trip.",
+    "curve": "No modelled curve is drawn: it needs modelled trials at several round trips to Redis.",
+    "distance": "Distances are not compared: the scenario names only one round trip to Redis.",
     "effects": "No effects are drawn: no finalist was compared with the baseline.",
     "responses": "No response times are drawn: they are only worth showing measured, with a real server.",
     "rounds": "No rounds are drawn: no finalist and baseline were played in the same rounds.",

@@ -26,8 +26,7 @@ def effects(view: RunView) -> Figure | None:
     shown = [e for e in view.comparison.effects if e.effect is not None and e.arm in arms]
     if not shown:
         return None
-    ratios = [e for e in shown if metric_of(e.metric).compared_by != "difference"]
-    panels = [panel for panel in (ratios, [e for e in shown if e not in ratios]) if panel]
+    panels = _by_unit(shown)
     counts = [len({effect.metric for effect in panel}) for panel in panels]
     noise = {effect.metric: effect for effect in view.comparison.noise if effect.effect is not None}
     note = (
@@ -53,11 +52,23 @@ def effects(view: RunView) -> Figure | None:
     return drawn("effects", effects_finding(view.comparison), note, size, table, (view.comparison.how,), draw)
 
 
+def _by_unit(shown: Sequence[Effect]) -> list[list[Effect]]:
+    """One panel for what is compared by ratio, one for shares, one for each other unit."""
+    panels: dict[str, list[Effect]] = {}
+    for effect in shown:
+        metric = metric_of(effect.metric)
+        kind = "ratio" if metric.compared_by != "difference" else metric.unit or "points"
+        panels.setdefault(kind, []).append(effect)
+    order = {"ratio": -2, "points": -1}
+    return [panels[kind] for kind in sorted(panels, key=lambda kind: order.get(kind, 0))]
+
+
 def _forest(axes: Any, shown: Sequence[Effect], noise: Mapping[str, Effect], arms: Sequence[str]) -> None:
     names = list(dict.fromkeys(effect.metric for effect in shown))
-    by_ratio = metric_of(names[0]).compared_by != "difference"
+    by_ratio, unit = metric_of(names[0]).compared_by != "difference", metric_of(names[0]).unit
+    scale = 1 if unit else 100
     place: Callable[[float], float] = (
-        (lambda v: math.log1p(max(v, -0.995))) if by_ratio else (lambda v: v * 100)
+        (lambda v: math.log1p(max(v, -0.995))) if by_ratio else (lambda v: v * scale)
     )
     spread = 0.7 / (len(arms) + 1)
     for row, name in enumerate(names):
@@ -82,7 +93,8 @@ def _forest(axes: Any, shown: Sequence[Effect], noise: Mapping[str, Effect], arm
     axes.grid(visible=False, axis="y")
     if by_ratio:
         _label_ratios(axes)
-    axes.set_xlabel("change against the baseline" if by_ratio else "change in percentage points")
+    absolute = f"change in {unit or 'percentage points'}"
+    axes.set_xlabel("change against the baseline" if by_ratio else absolute)
 
 
 def _label_ratios(axes: Any) -> None:

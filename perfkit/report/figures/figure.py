@@ -13,7 +13,7 @@ from perfkit.lab.results import How
 from perfkit.report.tables import Table
 from perfkit.report.theme import drawing, svg_of
 
-__all__ = ["Figure", "drawn"]
+__all__ = ["Figure", "drawn", "logarithmic"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +45,13 @@ def drawn(
         draw(canvas)
         svg = svg_of(canvas, prefix=f"fig-{name}", title=title, description=note)
     return Figure(name, title, note, svg, table, how)
+
+
+def logarithmic(axis: Any) -> None:
+    """Make an axis whose data is drawn logarithmic, with plain numbers at one, two and five of every ten."""
+    getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
+    low, high = axis.get_view_interval()
+    ticks = [float(f"{step}e{power}") for power in range(-4, 8) for step in (1, 2, 5)]
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_ticks([], minor=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from perfkit.lab.results import AGAIN, BASELINE
@@ -9,7 +10,7 @@ from perfkit.report.figures.figure import Figure, drawn
 from perfkit.report.tables import Table
 from perfkit.report.theme import colour, marker
 from perfkit.report.view import RunView
-from perfkit.report.words import metric_of, number_words, rounds_finding
+from perfkit.report.words import metric_of, number_words, rounds_finding, rtt_words
 
 __all__ = ["rounds"]
 
@@ -38,7 +39,8 @@ def rounds(view: RunView) -> Figure | None:
     note = (
         f"Each mark is one round: {metric.title}, {unit} the baseline in that round. Grey is the A/A noise."
     )
-    numbers = sorted({number for values in paired.values() for number in values})
+    rtts = {r.trial.round: r.trial.rtt_ms for r in view.played(BASELINE)}
+    numbers = sorted({n for values in paired.values() for n in values}, key=lambda n: (rtts.get(n) or 0.0, n))
     table = Table(
         f"{metric.title}, {unit} the baseline",
         ("round", *paired),
@@ -51,13 +53,29 @@ def rounds(view: RunView) -> Figure | None:
         for number, (arm, values) in enumerate(paired.items()):
             tone, shape = (colour("noise"), "D") if arm == AGAIN else marker(number)
             label = "baseline again (A/A)" if arm == AGAIN else arm
-            axes.plot(list(values), list(values.values()), shape, color=tone, label=label, linestyle="none")
-        axes.set_xticks(numbers[:: max(1, len(numbers) // 16)])
-        axes.set_xlabel("round")
+            places = [numbers.index(number) for number in values]
+            axes.plot(places, list(values.values()), shape, color=tone, label=label, linestyle="none")
+        _name_places(axes, [(n, rtts.get(n)) for n in numbers])
         axes.set_ylabel(f"{unit} the baseline")
         axes.legend(loc="upper left", bbox_to_anchor=(0, 1.16), ncols=4)
 
     return drawn("rounds", title, note, (9, 3.4), table, (view.comparison.how,), draw)
+
+
+def _name_places(axes: Any, places: Sequence[tuple[int, float | None]]) -> None:
+    """Name each round, or where rounds differ in their round trip each group of them."""
+    groups = list(dict.fromkeys(rtt_ms for _number, rtt_ms in places))
+    if len(groups) < 2:
+        step = max(1, len(places) // 16)
+        axes.set_xticks(range(0, len(places), step), [str(number) for number, _rtt in places[::step]])
+        axes.set_xlabel("round")
+        return
+    of_group = [[at for at, (_n, rtt) in enumerate(places) if rtt == group] for group in groups]
+    for own in of_group[1:]:
+        axes.axvline(own[0] - 0.5, color=colour("line"), linewidth=1.2)
+    axes.set_xticks([(own[0] + own[-1]) / 2 for own in of_group], [rtt_words(rtt or 0.0) for rtt in groups])
+    axes.grid(visible=False, axis="x")
+    axes.set_xlabel("rounds, by their round trip to Redis")
 
 
 def _by_round(view: RunView, arm: str, metric: str) -> dict[int, float]:

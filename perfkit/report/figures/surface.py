@@ -76,8 +76,8 @@ class _Grid:
         chosen = today | view.choice.knobs
         numeric = [path for path in view.scenario.axes if _is_number(today[path])]
         rows = [r for r in view.results if r.trial.stage == "modelled" and r.status == "ok"]
-        if len(numeric) < 2 or not rows:
-            return None
+        if len(numeric) < 2 or not rows or view.scenario.world.rtts_ms:
+            return None  # several round trips are a curve each (perfkit.report.figures.curve)
         y, x = numeric[:2]
         held: dict[str, Value] = {}
         for path in (path for path in view.scenario.axes if path not in (x, y)):
