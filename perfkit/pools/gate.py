@@ -19,6 +19,7 @@ from typing import Final
 from perfkit.clock import Clock, now_s
 from perfkit.events import CircuitChanged, Event, Probe, null_probe
 from perfkit.pools.counts import PoolCounts
+from perfkit.pools.pulse import Pulse
 from perfkit.pools.settings import PoolSettings
 from perfkit.pools.wire import Run
 from perfkit.resilience import (
@@ -49,6 +50,7 @@ class Gate:
         "counts",
         "limiter",
         "name",
+        "pulse",
         "rng",
         "slow_s",
         "where",
@@ -82,6 +84,7 @@ class Gate:
         self.clock = clock
         self.rng = rng or random.Random()  # noqa: S311  # jitter, not a secret
         self.slow_s = settings.slow_call_seconds
+        self.pulse = Pulse(self.slow_s, lambda: self.counts.under_way > 0, clock=clock)
         self._probe = probe
         self.breaker = CircuitBreaker(
             f"pool {name}{where}", _rules(settings), clock=clock, rng=self.rng, probe=self._changed
@@ -143,7 +146,7 @@ class Gate:
             delays_s += delay_s * count
             if generation == newest:
                 replies += count
-                if delay_s > self.slow_s:
+                if delay_s > self.slow_s and not self.pulse.was_away(since_s=sent_s, now_s=now_s):
                     slow += count
         failed = blaming.count(newest) if blaming else 0
         self.breaker.record(newest, ok=replies - failed, failed=failed, slow=slow)
