@@ -154,7 +154,7 @@ class PoolsSettings(Section):
         connect_timeout_seconds=2.0,
         command_timeout_seconds=10.0,
         slow_call_seconds=2.0,
-        # Redis carries out one command at a time: several large ones are no faster, and all else waits for them.
+        # Redis carries out one command at a time: several large ones are no faster, and all wait for them.
         inflight_min=1,
         inflight_initial=1,
         inflight_max=1,
