@@ -19,9 +19,9 @@ import redis
 from perfkit.events import null_probe
 from perfkit.pools import Endpoint, OptimizedRedis, PoolSettings, PoolsSettings, PoolType, RedisPools
 from perfkit.pools.fault_proxy import FaultProxy
-from perfkit.pools.fault_proxy_process import FaultProxyProcess
+from perfkit.pools.fault_proxy.process import FaultProxyProcess
+from perfkit.pools.fault_proxy.toxics import Toxics
 from perfkit.pools.server import RedisServer, find_server
-from perfkit.pools.toxics import Toxics
 
 Proxy: TypeAlias = FaultProxy | FaultProxyProcess
 
