@@ -36,6 +36,8 @@ from perfkit.resilience import (
 __all__ = ["Gate"]
 
 _RETRY_SHARE: Final = 0.1
+_LONGEST_LINE: Final = 10_000
+"""Callers. Patience bounds the line long before, as on transport classic; this bounds memory."""
 
 
 class Gate:
@@ -90,7 +92,11 @@ class Gate:
             f"pool {name}{where}", _rules(settings), clock=clock, rng=self.rng, probe=self._changed
         )
         self.limiter = Limiter(
-            f"{name}{where}", _limit(settings), patience_s=settings.acquire_timeout_seconds, clock=clock
+            f"{name}{where}",
+            _limit(settings),
+            patience_s=settings.acquire_timeout_seconds,
+            max_waiting=_LONGEST_LINE,
+            clock=clock,
         )
         self._calls_earned = 0
         self.budget = RetryBudget(share=_RETRY_SHARE, clock=clock)
