@@ -72,6 +72,11 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         self._strict: OptimizedRedis | None = None
 
     @property
+    def lane(self) -> Lane:
+        """The way to the server."""
+        return self._lane
+
+    @property
     def raising(self) -> OptimizedRedis:
         """The same pool for callers who want to know: what would be answered with a miss is raised."""
         if self._settings.when_unavailable == "raise":
@@ -237,7 +242,7 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         """Run a command on a connection lent to it: what may not share one, and everything on `classic`."""
         lane = self._lane
         lane.gate.counts.calls += 1
-        send = partial(self._send_alone, args, options)
+        send = partial(self.send_alone, args, options)
         try:
             reply = await send()
         except BaseException as failure:
@@ -248,7 +253,8 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         lane.gate.counts.ok += 1
         return reply
 
-    async def _send_alone(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    async def send_alone(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Run a command on a connection lent to it, once, and tell the breaker; calls are not counted."""
         gate = self._lane.gate
         generation = gate.breaker.admit()
         took = _Took()

@@ -7,6 +7,8 @@ Redis itself answers with (`WRONGTYPE`, `NOAUTH`, `OOM`) stays redis-py's own.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -24,12 +26,15 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from perfkit.errors import CircuitOpen, PoolExhausted, Unavailable
 
+E = TypeVar("E", bound=Exception)
+
 __all__ = [
     "PoolClosed",
     "RedisCircuitOpen",
     "RedisLost",
     "RedisPoolExhausted",
     "RedisTimeout",
+    "anew",
     "as_ours",
     "as_redis",
     "blames_server",
@@ -132,3 +137,10 @@ def may_have_happened(failure: BaseException) -> bool:
     return isinstance(failure, (RedisConnectionError, RedisTimeoutError)) and not isinstance(
         failure, _REFUSING
     )
+
+
+def anew(failure: E) -> E:
+    """Return a copy for one of many who waited: raised in all, one would gather the tracebacks of all."""
+    copy = type(failure).__new__(type(failure), *failure.args)
+    copy.__dict__.update(vars(failure))
+    return copy

@@ -36,8 +36,8 @@ from perfkit.resilience import (
 __all__ = ["Gate"]
 
 _RETRY_SHARE: Final = 0.1
-_LONGEST_LINE: Final = 10_000
-"""Callers. Patience bounds the line long before, as on transport classic; this bounds memory."""
+_SHORTEST_LINE: Final = 64
+"""A pool that lets through few at a time is for large commands, and for callers with patience."""
 
 
 class Gate:
@@ -95,7 +95,7 @@ class Gate:
             f"{name}{where}",
             _limit(settings),
             patience_s=settings.acquire_timeout_seconds,
-            max_waiting=_LONGEST_LINE,
+            max_waiting=max(_SHORTEST_LINE, settings.inflight_max),
             clock=clock,
         )
         self._calls_earned = 0
