@@ -36,6 +36,7 @@ from perfkit.resilience import (
 __all__ = ["Gate"]
 
 _RETRY_SHARE: Final = 0.1
+_TRIAL_S: Final = 30.0
 _SHORTEST_LINE: Final = 64
 """A pool that lets through few at a time is for large commands, and for callers with patience."""
 
@@ -197,6 +198,9 @@ def _rules(settings: PoolSettings) -> BreakerRules:
         failure_ratio=settings.breaker_failure_ratio,
         open_seconds=settings.breaker_open_seconds,
         max_open_seconds=max(settings.breaker_open_seconds, BreakerRules().max_open_seconds),
+        max_trial_seconds=max(
+            _TRIAL_S, settings.connect_timeout_seconds + 2 * settings.command_timeout_seconds
+        ),
     )
 
 

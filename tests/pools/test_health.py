@@ -160,11 +160,11 @@ async def test_a_full_pool_is_no_fault_of_redis(opened_pools: Pools, server: Red
     )
     client = pools.client()
     await client.ping()
-    two = [asyncio.create_task(client.get("a")) for _ in range(2)]
+    one_and_a_full_line = [asyncio.create_task(client.get("a")) for _ in range(65)]
     await asyncio.sleep(0)
 
     health = (await pools.ready()).pools[0]
-    await asyncio.gather(*two)
+    await asyncio.gather(*one_and_a_full_line)
 
     assert health.verdict == "no_room"
 

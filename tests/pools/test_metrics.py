@@ -112,14 +112,14 @@ async def test_rejections_tell_their_reason(opened: Opened, real: Endpoint) -> N
     for _ in range(12):
         with pytest.raises(Unavailable):
             await away.get("a")
-    narrow = opened(real, limit="fixed", inflight_initial=1, inflight_min=1)
-    outcomes = await asyncio.gather(*(narrow.get("a") for _ in range(3)), return_exceptions=True)
+    narrow = opened(real, inflight_min=1, inflight_max=1, acquire_timeout_seconds=30)
+    outcomes = await asyncio.gather(*(narrow.get("a") for _ in range(66)), return_exceptions=True)
     await narrow.close_pool()
     with pytest.raises(PoolClosed):
         await narrow.get("a")
 
-    assert [isinstance(outcome, Exception) for outcome in outcomes] == [False, False, True]
-    assert isinstance(outcomes[2], PoolExhausted)
+    assert [outcome for outcome in outcomes[:65] if isinstance(outcome, Exception)] == []
+    assert isinstance(outcomes[65], PoolExhausted), "one under way and a full line of 64 were before it"
     assert (away.counts.rejected_breaker_open, away.counts.rejected) == (2, 2)
     assert (narrow.counts.rejected_limit, narrow.counts.rejected_closed, narrow.counts.rejected) == (1, 1, 2)
     assert away.counts.under_way == narrow.counts.under_way == 0
