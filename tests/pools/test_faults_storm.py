@@ -33,6 +33,7 @@ async def test_a_storm_of_4000_tasks_of_which_half_leave(
         max_connections=16,
         limit="fixed",
         inflight_initial=1_000,
+        inflight_max=10_000,
         acquire_timeout_seconds=60,
         command_timeout_seconds=60,
         slow_call_seconds=60,
@@ -78,7 +79,7 @@ async def test_a_storm_of_4000_tasks_of_which_half_leave(
     assert not wrong[:3]
     assert not swallowed
     print(f"{len(told)} of {TASKS} left under way, {len(refused)} were refused")
-    assert len(told) > TASKS // 8
+    assert len(told) > TASKS // 16
     await until(lambda: client.metrics["in_flight"] == 0)  # a reply that nobody waits for still frees a place
     metrics = client.metrics
     assert metrics["calls"] == sum(metrics[end] for end in ("ok", "failed", "rejected", "cancelled"))
@@ -133,7 +134,7 @@ async def test_a_burst_waits_its_turn_in_every_pool_as_it_comes(server: RedisSer
     """500 callers at once are milliseconds of work; a line as short as the limit refused half of them."""
     pools = RedisPools(endpoint=Endpoint.from_url(server.url), probe=null_probe)
     await pools.client().set("a", 1)
-    for kind in set(PoolType) - {PoolType.CACHE}:  # whose 20 ms of patience a busy machine may use up
+    for kind in (PoolType.DEFAULT, PoolType.READ_HEAVY, PoolType.WRITE_HEAVY):  # the others shed on purpose
         client = pools.client(kind).raising
         assert await asyncio.gather(*(client.get("a") for _ in range(500))) == [b"1"] * 500
         assert client.metrics["rejected"] == 0
