@@ -81,6 +81,7 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
             clock=gate.clock,
             rng=gate.rng,
         )
+        self.command_flags |= dict.fromkeys(("DBSIZE", "KEYS"), RedisCluster.PRIMARIES)  # not one node alone
         self.commands_parser.node = _AnyNode(self)  # type: ignore[assignment]  # all that it asks of a node
         self._batches = self._make_batches()
         self._strict: OptimizedRedisCluster | None = None
@@ -163,6 +164,7 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
             or await self._policy_resolver.resolve(name.lower())
         ):
             return slot
+        await self.initialize()
         try:
             return await self._determine_slot(name, *args[1:])
         except RedisClusterException:

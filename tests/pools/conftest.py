@@ -15,6 +15,7 @@ import pytest
 from perfkit.events import null_probe
 from perfkit.pools import Endpoint, OptimizedRedis, PoolSettings, PoolsSettings, PoolType, RedisPools
 from perfkit.pools.server import RedisServer, find_server
+from perfkit.pools.server_cluster import ClusterServer
 
 pytest.register_assert_rewrite("tests.pools.client_case")  # its failures show both sides, like a test's own
 
@@ -25,6 +26,15 @@ def server() -> Iterator[RedisServer]:
     if find_server() is None:
         pytest.skip("no Redis server to start; install perfkit[server]")
     with RedisServer.start() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ClusterServer]:
+    """A cluster of this module's own: three primaries, all alive when a test ends."""
+    if find_server() is None:
+        pytest.skip("no Redis server to start; install perfkit[server]")
+    with ClusterServer.start() as started:
         yield started
 
 
