@@ -18,9 +18,10 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisClusterException
+from redis.exceptions import RedisClusterException, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
+from perfkit.errors import Unavailable
 from perfkit.pools.answers import Answers, made_by
 from perfkit.pools.batch import BatchCommands, Command
 from perfkit.pools.client import OptimizedRedis
@@ -164,11 +165,11 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
             or await self._policy_resolver.resolve(name.lower())
         ):
             return slot
-        await self.initialize()
         try:
+            await self.initialize()
             return await self._determine_slot(name, *args[1:])
-        except RedisClusterException:
-            return None
+        except (RedisError, RedisClusterException, Unavailable):
+            return None  # it is told where it is counted, when the command is run
 
     def pipeline(self, transaction: bool | None = None, shard_hint: None = None) -> Any:
         """Return a pipeline: one piece a node, or as a transaction on the node of one slot."""

@@ -116,8 +116,14 @@ class ClusterBatches:
     async def _run_alone(self, part: _Part) -> Any:
         try:
             return await self._run_one(*part.command, **part.options)
-        except (ResponseError, RedisClusterException) as refusal:
+        except RedisClusterException as refusal:
             return refusal
+        except RedisError as refusal:
+            if (
+                isinstance(refusal, ResponseError) or type(refusal) is RedisError
+            ):  # the latter is redis-py's own
+                return refusal
+            raise
 
     async def _run_by_node(self, parts: list[_Part]) -> list[Any]:
         """Send commands of known slots, and what is redirected again, until all are answered."""
