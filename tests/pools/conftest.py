@@ -22,6 +22,7 @@ from perfkit.pools.fault_proxy import FaultProxy
 from perfkit.pools.fault_proxy.process import FaultProxyProcess
 from perfkit.pools.fault_proxy.toxics import Toxics
 from perfkit.pools.server import RedisServer, find_server
+from perfkit.pools.server_cluster import ClusterServer
 
 Proxy: TypeAlias = FaultProxy | FaultProxyProcess
 
@@ -34,6 +35,15 @@ def server() -> Iterator[RedisServer]:
     if find_server() is None:
         pytest.skip("no Redis server to start; install perfkit[server]")
     with RedisServer.start() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ClusterServer]:
+    """A cluster of this module's own: three primaries, all alive when a test ends."""
+    if find_server() is None:
+        pytest.skip("no Redis server to start; install perfkit[server]")
+    with ClusterServer.start() as started:
         yield started
 
 
