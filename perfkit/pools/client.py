@@ -72,6 +72,11 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         self._strict: OptimizedRedis | None = None
 
     @property
+    def lane(self) -> Lane:
+        """The way to the server."""
+        return self._lane
+
+    @property
     def raising(self) -> OptimizedRedis:
         """The same pool for callers who want to know: what would be answered with a miss is raised."""
         if self._settings.when_unavailable == "raise":
@@ -237,7 +242,7 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         """Run a command on a connection lent to it: what may not share one, and everything on `classic`."""
         lane = self._lane
         lane.gate.counts.calls += 1
-        send = partial(self._send_alone, args, options)
+        send = partial(self.send_alone, args, options)
         try:
             reply = await send()
         except BaseException as failure:
@@ -248,7 +253,8 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         lane.gate.counts.ok += 1
         return reply
 
-    async def _send_alone(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    async def send_alone(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Run a command on a connection lent to it, once, and tell the breaker; calls are not counted."""
         gate = self._lane.gate
         generation = gate.breaker.admit()
         took = _Took()
@@ -267,7 +273,9 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
             raise failure from None
         took_s = 0.0 if waits_by_design(args) else took.seconds  # its waiting says nothing of the server
         gate.counts.observe(took_s)
-        gate.breaker.record(generation, ok=1, slow=int(took_s > gate.slow_s))
+        now_s = gate.clock()
+        slow = took_s > gate.slow_s and not gate.pulse.was_away(since_s=now_s - took_s, now_s=now_s)
+        gate.breaker.record(generation, ok=1, slow=int(slow))
         return reply
 
     async def _send_command_parse_response(
@@ -277,8 +285,10 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         deadline = self._deadline.over(str(command_name), waits_s=longest_wait_s(args))
         if changes_connection(args):
             conn.mark_for_reconnect()  # type: ignore[no-untyped-call]  # redis-py's; closed when given back
-        began_s = self._lane.gate.clock()
+        gate = self._lane.gate
+        gate.pulse.wake()
+        began_s = gate.clock()
         async with deadline:
             reply = await super()._send_command_parse_response(conn, command_name, *args, **options)  # type: ignore[no-untyped-call]  # redis-py's
-        took.seconds = self._lane.gate.clock() - began_s
+        took.seconds = gate.clock() - began_s
         return reply

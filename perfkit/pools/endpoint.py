@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -113,6 +113,10 @@ class Endpoint:
             _said_once = True
             probe(EmbeddedDefaultLoaded("fakeredis, a Redis within this process,", _REMEDY))
         return cls.embedded()
+
+    def at(self, host: str, port: int) -> Endpoint:
+        """Return the same way in, with its user, password and TLS, to another node."""
+        return replace(self, connection={**self.connection, "host": host, "port": port})
 
     def __repr__(self) -> str:
         return f"Endpoint({self.address!r})"

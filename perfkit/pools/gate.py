@@ -19,6 +19,7 @@ from typing import Final
 from perfkit.clock import Clock, now_s
 from perfkit.events import CircuitChanged, Event, Probe, null_probe
 from perfkit.pools.counts import PoolCounts
+from perfkit.pools.pulse import Pulse
 from perfkit.pools.settings import PoolSettings
 from perfkit.pools.wire import Run
 from perfkit.resilience import (
@@ -35,6 +36,8 @@ from perfkit.resilience import (
 __all__ = ["Gate"]
 
 _RETRY_SHARE: Final = 0.1
+_SHORTEST_LINE: Final = 64
+"""A pool that lets through few at a time is for large commands, and for callers with patience."""
 
 
 class Gate:
@@ -49,6 +52,7 @@ class Gate:
         "counts",
         "limiter",
         "name",
+        "pulse",
         "rng",
         "slow_s",
         "where",
@@ -82,12 +86,17 @@ class Gate:
         self.clock = clock
         self.rng = rng or random.Random()  # noqa: S311  # jitter, not a secret
         self.slow_s = settings.slow_call_seconds
+        self.pulse = Pulse(self.slow_s, lambda: self.counts.under_way > 0, clock=clock)
         self._probe = probe
         self.breaker = CircuitBreaker(
             f"pool {name}{where}", _rules(settings), clock=clock, rng=self.rng, probe=self._changed
         )
         self.limiter = Limiter(
-            f"{name}{where}", _limit(settings), patience_s=settings.acquire_timeout_seconds, clock=clock
+            f"{name}{where}",
+            _limit(settings),
+            patience_s=settings.acquire_timeout_seconds,
+            max_waiting=max(_SHORTEST_LINE, settings.inflight_max),
+            clock=clock,
         )
         self._calls_earned = 0
         self.budget = RetryBudget(share=_RETRY_SHARE, clock=clock)
@@ -131,9 +140,11 @@ class Gate:
         """Learn of replies, oldest first, and of the generations of those that say Redis cannot serve.
 
         Only what was sent since the breaker's last change tells it anything, and a connection answers in
-        order: that is the generation of the last run.
+        order: that is the generation of the last run, unless a probe came last, which has none.
         """
         newest = runs[-1][1]
+        if newest < 0:
+            newest = max(generation for _sent_s, generation, _count in runs)
         places = replies = slow = 0
         delays_s = 0.0
         for sent_s, generation, count in runs:
@@ -143,7 +154,7 @@ class Gate:
             delays_s += delay_s * count
             if generation == newest:
                 replies += count
-                if delay_s > self.slow_s:
+                if delay_s > self.slow_s and not self.pulse.was_away(since_s=sent_s, now_s=now_s):
                     slow += count
         failed = blaming.count(newest) if blaming else 0
         self.breaker.record(newest, ok=replies - failed, failed=failed, slow=slow)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import RedisError
 
@@ -16,6 +17,9 @@ from perfkit.pools.wire import MuxConnection, Push
 from perfkit.resilience import Watchdog
 
 __all__ = ["MuxTransport"]
+
+_PAUSE_S: Final = 0.25
+"""After a connection could not be opened beside others, before it is tried again."""
 
 
 class MuxTransport:
@@ -44,6 +48,7 @@ class MuxTransport:
         self._turn = 0
         self._loop = asyncio.get_running_loop()
         self._closed = False
+        self._open_again_s = -math.inf
         self._watchdog = Watchdog(settings.command_timeout_seconds, self._expire, clock=gate.clock)
 
     @property
@@ -77,12 +82,16 @@ class MuxTransport:
         if len(slots) == 1:
             connection = slots[0]
             return connection if connection is not None and connection.alive else None
-        slot = (self._turn + 1) % len(slots)
-        connection = slots[slot]
-        if connection is None or not connection.alive:
-            return None  # it stays this one's turn until it is opened, however often one asks before
-        self._turn = slot
-        return connection
+        due = (self._turn + 1) % len(slots)
+        for step in range(len(slots)):
+            slot = (due + step) % len(slots)
+            connection = slots[slot]
+            if connection is not None and connection.alive:
+                self._turn = slot
+                if step:
+                    self._open_beside(due)
+                return connection
+        return None  # it stays this one's turn until it is opened, however often one asks before
 
     async def connected(self) -> MuxConnection:
         """Return a connection, opening it if need be; callers who come meanwhile wait for the same one.
@@ -125,6 +134,11 @@ class MuxTransport:
         task.add_done_callback(lambda task: self._opened(slot, task))
         return task
 
+    def _open_beside(self, slot: int) -> None:
+        """Open a connection that is missing, while another carries: callers neither wait nor fail for it."""
+        if slot not in self._opening and not self._closed and self._loop.time() >= self._open_again_s:
+            self._open(slot)
+
     async def _connect(self, slot: int) -> MuxConnection:
         connection = await open_connection(
             self._make,
@@ -140,8 +154,8 @@ class MuxTransport:
 
     def _opened(self, slot: int, task: asyncio.Task[MuxConnection]) -> None:
         self._opening.pop(slot, None)
-        if not task.cancelled():
-            task.exception()  # looked at, even if everybody who waited has left
+        if not task.cancelled() and task.exception():  # looked at, even if everybody who waited has left
+            self._open_again_s = self._loop.time() + _PAUSE_S
 
     def _make(self) -> MuxConnection:
         return MuxConnection(
@@ -149,12 +163,16 @@ class MuxTransport:
             self._gate,
             self._loop,
             where=self._gate.where,
-            on_sending=self._watchdog.wake,
+            on_sending=self._sending,
             on_lost=self._lost,
             on_push=self._on_push,
             flush_max_commands=self._settings.flush_max_commands,
             flush_max_bytes=self._settings.flush_max_bytes,
         )
+
+    def _sending(self) -> None:
+        self._watchdog.wake()
+        self._gate.pulse.wake()
 
     def _lost(self, connection: MuxConnection) -> None:
         if connection in self._slots and not self._closed:

@@ -25,7 +25,7 @@ from perfkit.pools.wire import pack_many
 if TYPE_CHECKING:
     from perfkit.pools.client import OptimizedRedis
 
-__all__ = ["NodePipeline", "OptimizedPipeline"]
+__all__ = ["OptimizedPipeline", "raise_first"]
 
 
 class OptimizedPipeline(Pipeline):
@@ -91,7 +91,7 @@ class OptimizedPipeline(Pipeline):
             replies = self._of_exec(await self._lane.send(packed, len(stack) + 2))
         else:
             replies = await self._lane.send(pack_many(args for args, _ in stack), len(stack))
-        _raise_first(self, stack, replies, raise_on_error)
+        raise_first(self, stack, replies, raise_on_error)
         answers = self._client.answers
         return await answers.settled(
             [
@@ -134,7 +134,7 @@ class OptimizedPipeline(Pipeline):
 
         async def send() -> list[Any]:
             replies = await execute(raise_on_error)
-            _raise_first(self, queued[0], replies, raise_on_error)
+            raise_first(self, queued[0], replies, raise_on_error)
             return replies
 
         sent: list[Any] = await self._judged(send)
@@ -210,27 +210,7 @@ class OptimizedPipeline(Pipeline):
             return await super()._send_command_parse_response(conn, command_name, *args, **options)  # type: ignore[no-untyped-call]  # redis-py's
 
 
-class NodePipeline(Pipeline):
-    """redis-py's pipeline over a cluster, no transaction: each node gets its commands as one piece."""
-
-    def __init__(self, client: Any, run_many: Callable[[Sequence[Any]], Awaitable[list[Any]]]) -> None:
-        super().__init__(None, client.response_callbacks, False, None)  # type: ignore[arg-type]  # it has no pool
-        self._run_many = run_many
-
-    async def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """Send the queued commands and return their answers, in order.
-
-        Raises:
-            Unavailable: a node could not be asked; what others were sent may have happened.
-            redis.exceptions.RedisError: a node refused a command, if `raise_on_error`.
-        """
-        stack, self.command_stack = self.command_stack, []
-        answers = await self._run_many([args for args, _options in stack])
-        _raise_first(self, stack, answers, raise_on_error)
-        return answers
-
-
-def _raise_first(pipeline: Pipeline, stack: Any, replies: Sequence[Any], raise_on_error: bool) -> None:
+def raise_first(pipeline: Pipeline, stack: Any, replies: Sequence[Any], raise_on_error: bool) -> None:
     """Raise the first refusal if asked to; that Redis serves nothing, or not us, is raised anyway."""
     raise_on_error = raise_on_error or all(map(blames_server, replies))
     for number, (reply, (args, _options)) in enumerate(zip(replies, stack, strict=True), 1):

@@ -121,22 +121,23 @@ class RedisPools:
         settings: PoolSettings = getattr(self._settings, kind.value)
         make_gate = partial(Gate, kind.value, settings, clock=self._clock, rng=self._rng, probe=self._probe)
         gate = make_gate()
-        if self._endpoint.cluster:
-            over_nodes = OptimizedRedisCluster(
-                gate,
-                lambda where: make_gate(where=where, counts=gate.counts),
-                settings,
-                self._endpoint.connection,
+        if not self._endpoint.cluster:
+            return _client(self._endpoint, settings, gate)
+        if settings.transport != "mux":
+            raise SettingsError(
+                f"pools.{kind.value}.transport is {settings.transport!r}, and a cluster is reached over mux "
+                "only: callers would wait for each other at every node. Leave the knob at 'mux'.",
+                path=f"pools.{kind.value}.transport",
+                value=settings.transport,
+                allowed="mux",
             )
-            return cast("OptimizedRedis", over_nodes)  # the same commands, spread over nodes
-        embedded = self._endpoint.backend == "fakeredis"
-        mux = None
-        if settings.transport == "mux" and not embedded:
-            mux = MuxTransport(gate, settings, self._endpoint.connection)
-        pool = FairPool(
-            kind.value, _lent(settings, embedded=embedded), **_connection(self._endpoint, settings)
-        )
-        return OptimizedRedis(Lane(gate, settings, mux), pool, settings, backend=self._endpoint.backend)
+
+        def client_at(host: str, port: int) -> OptimizedRedis:
+            endpoint = self._endpoint.at(host, port)
+            return _client(endpoint, settings, make_gate(where=f" at {host}:{port}", counts=gate.counts))
+
+        over_nodes = OptimizedRedisCluster(gate, client_at, settings, self._endpoint.connection)
+        return cast("OptimizedRedis", over_nodes)  # the same commands, spread over nodes
 
 
 async def get_optimized_redis_client(pool_type: PoolType = PoolType.DEFAULT) -> OptimizedRedis:
@@ -197,6 +198,17 @@ def _settings_from(env: Mapping[str, str]) -> PoolsSettings:
         info = knobs[name]
         values[info.path.removeprefix("pools.")] = parsed(info, env[name], place=name)
     return replaced(PoolsSettings(), values)
+
+
+def _client(endpoint: Endpoint, settings: PoolSettings, gate: Gate) -> OptimizedRedis:
+    """Return a client of one server; in a cluster, of one node."""
+    embedded = endpoint.backend == "fakeredis"
+    mux = None
+    if settings.transport == "mux" and not embedded:
+        replica = endpoint.cluster and settings.read_from != "primary"
+        mux = MuxTransport(gate, settings, endpoint.connection, replica=replica)
+    pool = FairPool(gate.name, _lent(settings, embedded=embedded), **_connection(endpoint, settings))
+    return OptimizedRedis(Lane(gate, settings, mux), pool, settings, backend=endpoint.backend)
 
 
 def _lent(settings: PoolSettings, *, embedded: bool) -> PoolSettings:

@@ -1,14 +1,8 @@
 """A real Redis-compatible server of our own, for as long as a run needs it.
 
-It listens on a Unix socket in a private folder and on a free loopback port, keeps nothing on disk, and is
-checked to be the process we started. It never outlives us:
-
-    this process ──pipe──> guard (a shell) ──starts──> the server
-                             └── watcher: reads the pipe; at its end, kills the server
-
-The kernel closes the pipe however we end, `kill -9` included. The guard then reaps the server, removes the
-folder and ends too. PR_SET_PDEATHSIG would be simpler but fires when the *thread* that started the server
-ends, which in a notebook or an executor is long before the process does.
+It listens on a Unix socket in a private folder and on a free loopback port, keeps nothing that outlasts it,
+and is checked to be the process we started. It never outlives us (`server_guard` says how), and what it is
+told nobody else can read (`server_config`).
 """
 
 from __future__ import annotations
@@ -17,12 +11,11 @@ import atexit
 import contextlib
 import os
 import platform
+import secrets
 import shutil
 import signal
 import socket
-import subprocess
 import tempfile
-import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -34,8 +27,18 @@ import redis
 from perfkit.errors import SettingsError, Unavailable
 from perfkit.events import EmbeddedDefaultLoaded, Probe, log_probe
 from perfkit.pools.endpoint import Endpoint, refuse_embedded
+from perfkit.pools.server_config import ServerConfig
+from perfkit.pools.server_guard import GuardedProcess
 
-__all__ = ["EvictionPolicy", "RedisServer", "ServerBinary", "find_server", "open_endpoint"]
+__all__ = [
+    "EvictionPolicy",
+    "RedisServer",
+    "ServerBinary",
+    "find_server",
+    "free_port",
+    "open_endpoint",
+    "port_was_taken",
+]
 
 EvictionPolicy: TypeAlias = Literal[
     "noeviction",
@@ -56,19 +59,9 @@ _PORTS_TO_TRY = 5
 _SOCKET_PATH_MAX_BYTES = 103  # of the smallest sun_path among the platforms we run on, macOS, with its NUL
 _INSTALL = "Install perfkit[server], or set PERFKIT_REDIS_SERVER to a server binary or PERFKIT_REDIS_URL."
 
-# File descriptor 3 is the pipe: a shell gives its background commands /dev/null for input.
-_GUARD = """
-exec 3<&0
-folder=$1; shift
-"$@" </dev/null >"$folder/log" 2>&1 3<&- & server=$!
-{ read -r _ <&3; kill -KILL $server; } >/dev/null & watcher=$!
-echo $server
-wait $server
-tail -n 3 "$folder/log"
-kill $watcher
-rm -rf "$folder"
-wait
-"""
+_PORTS = range(20_000, 32_000)
+"""Below those that kernels give to outgoing connections: a client that kept trying a dead server's port would
+one day be given that very port, be connected to itself and keep the server from coming back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +100,27 @@ class RedisServer:
     """A running server; leaving the block, or the end of this process however it comes, stops it.
 
     `with RedisServer.start(maxmemory_bytes=64 * 1024**2, maxmemory_policy="allkeys-lru") as server:` runs one
-    that evicts; `Endpoint.from_url(server.url)` is how to reach it.
+    that evicts; `Endpoint.from_url(server.url)` is how to reach it. Faults are made with `stall`, `kill` and
+    `restart`, which block for milliseconds:
+
+    >>> with RedisServer.start(password="hunter2") as server:
+    ...     server.kill()
+    ...     gone = not server.alive()
+    ...     server.restart()
+    ...     gone, server.alive(), "hunter2" in repr(server)
+    (True, True, False)
     """
 
-    def __init__(self, folder: Path, port: int, guard: subprocess.Popen[str], pid: int) -> None:
-        self.pid = pid
-        """The server's own process id."""
+    def __init__(self, binary: Path, port: int, config: ServerConfig) -> None:
+        self.port = port
+        """On loopback; the same after a restart."""
         self.version = ""
         """Name and version, as in `valkey 9.1.2`."""
-        self._folder = folder
-        self._port = port
-        self._guard = guard
+        self._binary = binary
+        self._config = config
+        self._folder = _private_folder()
+        self._process = self._spawn()
         self._owner_pid = os.getpid()
-        _running.add(self)
         atexit.register(self.close)
 
     @classmethod
@@ -127,67 +128,114 @@ class RedisServer:
         cls,
         *,
         binary: ServerBinary | None = None,
+        port: int | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        users: Mapping[str, str] | None = None,
+        maxclients: int | None = None,
         maxmemory_bytes: int | None = None,
         maxmemory_policy: EvictionPolicy | None = None,
+        options: Mapping[str, str | int] | None = None,
     ) -> RedisServer:
         """Start a server and wait until it answers; blocks for about 60 ms, so do it before a loop runs.
 
         Args:
             binary: Default: what `find_server` finds.
+            port: On loopback; default: a free one.
+            username: The only one who may log in, with every right. Default: the server's own `default`.
+            password: Of that user. It stands in `url` and `tcp_url`, and in no repr, message or command line.
+            users: Further users, each with its ACL rules, as in `{"reader": "on >secret ~cache:* +get"}`.
+            maxclients: How many connections it takes; default: its own, 10,000.
             maxmemory_bytes: How much it may hold; default: no limit.
             maxmemory_policy: What it does when full; default: refuse writes.
+            options: Further lines of its configuration file, as in `{"proto-max-bulk-len": "1mb"}`.
 
         Raises:
+            SettingsError: `options` sets what is not its own, or a user has no password.
             Unavailable: there is none, or it did not start; the message holds the last line of its log.
         """
         binary = binary or find_server()
         if binary is None:
             raise Unavailable(f"There is no Redis server to start. {_INSTALL}", dependency="redis")
-        options: list[str] = []
-        if maxmemory_bytes is not None:
-            options += ["--maxmemory", str(maxmemory_bytes)]
-        if maxmemory_policy is not None:
-            options += ["--maxmemory-policy", maxmemory_policy]
-        for tries_left in reversed(range(_PORTS_TO_TRY)):
-            server = cls._spawn(binary.path, _free_port(), options)
+        limits = {
+            "maxclients": maxclients,
+            "maxmemory": maxmemory_bytes,
+            "maxmemory-policy": maxmemory_policy,
+        }
+        given = {name: value for name, value in limits.items() if value is not None} | dict(options or {})
+        config = ServerConfig(username=username, password=password, users=users or {}, options=given)
+        for tries_left in reversed(range(1 if port else _PORTS_TO_TRY)):
+            server = cls(binary.path, port or free_port(), config)
             try:
-                server.version = _name_and_version(server._first_answer(binary.path))
+                server._wait_for_answer()
                 break
             except BaseException as failure:
                 server.close()
-                port_was_taken = isinstance(failure, Unavailable) and "already in use" in str(failure)
-                if not (port_was_taken and tries_left):
+                if not (tries_left and port_was_taken(failure)):
                     raise
         return server
 
     @property
+    def pid(self) -> int:
+        """The server's own process id; another one after a restart."""
+        return self._process.pid
+
+    @property
     def url(self) -> str:
-        """The address of the Unix socket; the faster of the two."""
-        return f"unix://{_socket_in(self._folder)}"
+        """The address of the Unix socket, with the password if there is one; the faster of the two."""
+        return f"unix://{self._config.credentials}{_socket_in(self._folder)}"
 
     @property
     def tcp_url(self) -> str:
-        """The address on loopback."""
-        return f"redis://127.0.0.1:{self._port}/0"
+        """The address on loopback, with the password if there is one."""
+        return f"redis://{self._config.credentials}127.0.0.1:{self.port}/0"
 
     def alive(self) -> bool:
-        """Tell whether the server still runs."""
-        return self._guard.poll() is None  # the guard ends with the server
+        """Tell whether the server still runs; one that is stalled does."""
+        return not self._process.ended()
+
+    def stall(self) -> None:
+        """Stop the server where it is: connections stay open and are accepted, and nothing is answered.
+
+        What it has when a machine swaps, a disk hangs or a hypervisor pauses it. `resume` undoes it.
+
+        Raises:
+            Unavailable: it has ended.
+        """
+        if not self.alive():
+            raise Unavailable(f"{self!r} has ended and cannot stall. restart() it first.", dependency="redis")
+        self._process.signal(signal.SIGSTOP)
+        for _ in range(_POLLS):
+            if _stopped(self.pid) or self._process.ended(within_s=0.0005):
+                break
+
+    def resume(self) -> None:
+        """Let a stalled server go on; it answers what has come in meanwhile."""
+        self._process.signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End the server as a crash would, whether it runs or is stalled; returns when it is gone."""
+        self._process.signal(signal.SIGKILL)
+        self._process.ended(within_s=_PATIENCE_S)
+
+    def restart(self) -> None:
+        """Start it anew on the same port and socket, ending it first if it runs; what was in memory is gone.
+
+        Raises:
+            Unavailable: it did not start, as when something else has taken its port; it may be tried again.
+        """
+        self._end()
+        before, self._process = self._process, self._spawn()
+        before.let_go(keep_folder=True)
+        self._wait_for_answer()
 
     def close(self) -> None:
         """Stop the server and remove its folder; twice does no harm, and a forked child cannot do it."""
         if os.getpid() != self._owner_pid:
             return
         atexit.unregister(self.close)
-        if self.alive():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._guard.wait(_PATIENCE_S)
-        self._let_go()  # a server that ignored SIGTERM, being stopped or stuck, is killed now
-        self._guard.wait()
-        if self._guard.stdout is not None:
-            self._guard.stdout.close()
+        self._end()
+        self._process.let_go()  # a server that ignored SIGTERM is killed now
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> RedisServer:
@@ -196,57 +244,63 @@ class RedisServer:
     def __exit__(self, *_exception: object) -> None:
         self.close()
 
-    @classmethod
-    def _spawn(cls, binary: Path, port: int, options: list[str]) -> RedisServer:
-        folder = _private_folder()
-        arguments = [
-            *(str(binary), "--port", str(port), "--bind", "127.0.0.1", "--daemonize", "no"),
-            *("--unixsocket", str(_socket_in(folder)), "--unixsocketperm", "700"),
-            *("--save", "", "--appendonly", "no", "--dir", str(folder), *options),
-        ]
-        guard = subprocess.Popen(  # noqa: S603  # the binary is the one the user named or installed
-            ["/bin/sh", "-c", _GUARD, "perfkit-guard", str(folder), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for us; we then stop the server in order
-        )
-        assert guard.stdout is not None  # noqa: S101  # asked for above
-        return cls(folder, port, guard, pid=int(guard.stdout.readline()))
+    def __repr__(self) -> str:
+        return f"RedisServer({self.version or 'of unknown version'!r}, port={self.port}, pid={self.pid})"
 
-    def _first_answer(self, binary: Path) -> dict[str, Any]:
-        """Return the server's INFO once the answer on its port is certainly its own."""
+    def _spawn(self) -> GuardedProcess:
+        file = self._folder / "server.conf"
+        self._config.write(
+            file,
+            port=self.port,
+            bind="127.0.0.1",
+            daemonize="no",
+            unixsocket=str(_socket_in(self._folder)),
+            unixsocketperm="700",
+            dir=str(self._folder),
+        )
+        return GuardedProcess([str(self._binary), str(file)], self._folder)
+
+    def _end(self) -> None:
+        self._process.signal(signal.SIGTERM)
+        self._process.signal(signal.SIGCONT)  # a stalled one cannot obey
+        if not self._process.ended(within_s=_PATIENCE_S):
+            self.kill()
+
+    def _wait_for_answer(self) -> None:
+        """Return once the answer on its port is certainly its own."""
         for _ in range(_POLLS):
             with contextlib.suppress(redis.RedisError):
                 info = _info(self.tcp_url)
                 if info.get("process_id") == self.pid:
-                    return info
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._guard.wait(_POLL_S)
+                    self.version = _name_and_version(info)
+                    return
+            if self._process.ended(within_s=_POLL_S):
                 break
-        raise Unavailable(f"{binary} did not start: {self._last_words()}", dependency="redis")
+        raise Unavailable(f"{self._binary} did not start: {self._last_words()}", dependency="redis")
 
     def _last_words(self) -> str:
-        if self.alive() or self._guard.stdout is None:
-            return f"no answer on port {self._port}"
-        return " ".join(self._guard.stdout.read().split("\n")).strip() or "it said nothing"
-
-    def _let_go(self) -> None:
-        if self._guard.stdin is not None:
-            self._guard.stdin.close()
+        if self.alive():
+            return f"no answer on port {self.port}"
+        words = self._config.without_secrets(self._process.last_words())
+        return " ".join(words.split("\n")) or "it said nothing"
 
 
-_running: weakref.WeakSet[RedisServer] = weakref.WeakSet()
+def port_was_taken(failure: BaseException) -> bool:
+    """Tell whether a server did not start because something else listens on a port of its own."""
+    return isinstance(failure, Unavailable) and "already in use" in str(failure)
 
 
-def _let_go_in_child() -> None:
-    """A forked worker holds a copy of the pipe; were it to outlive us, so would the server."""
-    for server in list(_running):
-        server._let_go()
-
-
-os.register_at_fork(after_in_child=_let_go_in_child)
+def free_port() -> int:
+    """Return a port of loopback on which nothing listens now."""
+    for _ in range(len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", secrets.choice(_PORTS)))
+            port: int = probe.getsockname()[1]
+            return port
+    raise Unavailable(
+        f"No port of 127.0.0.1 from {_PORTS.start} to {_PORTS.stop} is free. End what listens there.",
+        dependency="redis",
+    )
 
 
 @contextlib.contextmanager
@@ -327,8 +381,10 @@ def _socket_in(folder: Path) -> Path:
     return folder / "r.sock"
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+def _stopped(pid: int) -> bool:
+    """Tell whether a process has come to its stop; where there is no /proc, it is taken for granted."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "T"

@@ -149,15 +149,15 @@ class PoolsSettings(Section):
         retries=1,
     )
     analytics: PoolSettings = PoolSettings(
-        mux_connections=2,
         max_connections=4,
         acquire_timeout_seconds=5.0,
         connect_timeout_seconds=2.0,
         command_timeout_seconds=10.0,
         slow_call_seconds=2.0,
+        # Redis carries out one command at a time: several large ones are no faster, and all wait for them.
         inflight_min=1,
-        inflight_initial=4,
-        inflight_max=32,
+        inflight_initial=1,
+        inflight_max=1,
         flush_max_commands=1000,
         flush_max_bytes=1_048_576,
         batch_chunk=1000,

@@ -1,11 +1,15 @@
-"""Shared fixtures: one real server a module, and endpoints of both kinds."""
+"""Shared fixtures: one real server a module, endpoints of both kinds, and the same server behind TLS."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -153,3 +157,80 @@ def until() -> Callable[[Callable[[], bool]], Awaitable[bool]]:
         return False
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def tls_authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path]:
+    """Proof that a server is 127.0.0.1 (but not `localhost`), and the file by which clients judge it."""
+    import trustme  # takes a tenth of a second, which only tests of TLS should pay
+
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    file = tmp_path_factory.mktemp("tls") / "authority.pem"
+    authority.cert_pem.write_to_path(str(file))
+    return context, file
+
+
+@pytest.fixture(scope="session")
+def tls_ca_file(tls_authority: tuple[ssl.SSLContext, Path]) -> Path:
+    """The certificate of the authority that `tls_endpoint_url` is vouched for by; nobody else knows it."""
+    return tls_authority[1]
+
+
+@pytest.fixture(scope="module")
+def tls_endpoint_url(server: RedisServer, tls_authority: tuple[ssl.SSLContext, Path]) -> Iterator[str]:
+    """The module's server behind TLS, as the address of a client that trusts its authority.
+
+    The server in the wheel speaks no TLS, so a terminator stands before it, in a thread with a loop of its
+    own: it serves blocking clients and those of any test's loop.
+    """
+    context, file = tls_authority
+    with _terminator(context, server.port) as port:
+        yield f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={file}"
+
+
+@contextlib.contextmanager
+def _terminator(context: ssl.SSLContext, onward_port: int) -> Iterator[int]:
+    """Relay what comes in by TLS to a plain port, both ways, until the block ends; yield where."""
+    started: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        over = asyncio.Event()
+        relays = await asyncio.start_server(
+            lambda reader, writer: _relay(reader, writer, onward_port), "127.0.0.1", 0, ssl=context
+        )
+        started.set_result((relays.sockets[0].getsockname()[1], asyncio.get_running_loop(), over))
+        await over.wait()
+        relays.close()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="tls-terminator")
+    thread.start()
+    port, loop, over = started.result(timeout=10)
+    try:
+        yield port
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join(timeout=10)
+
+
+async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, onward_port: int) -> None:
+    """Carry bytes until either side ends; then both do."""
+    sinks = [writer]
+
+    async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):  # the client left without saying so, as a cancelled one does
+            while chunk := await source.read(65_536):
+                sink.write(chunk)
+                await sink.drain()
+        sink.close()
+
+    try:
+        onward_reader, onward_writer = await asyncio.open_connection("127.0.0.1", onward_port)
+        sinks.append(onward_writer)
+        await asyncio.gather(carry(reader, onward_writer), carry(onward_reader, writer))
+    except asyncio.CancelledError:  # the terminator ends
+        pass
+    finally:
+        for sink in sinks:
+            sink.transport.abort()

@@ -333,7 +333,7 @@ async def the_server(r: Any, _k: Key) -> list[Any]:
         shape(await r.role()),
         shape(await r.slowlog_get()),
         await r.acl_whoami(),
-        shape(await r.memory_stats()),
+        shape(await r.memory_usage("a")),
         await r.touch("a", "b"),
         await r.object("encoding", "a"),
         await r.command_count(),

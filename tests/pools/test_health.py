@@ -103,6 +103,24 @@ async def test_an_open_circuit_before_a_server_that_answers_is_told_apart(
     assert breaker.state == "closed"
 
 
+async def test_a_probe_beside_trial_calls_leaves_them_their_outcome(
+    opened_pools: Pools, server: RedisServer, clock: Hands
+) -> None:
+    """What one read brings beside a probe's answer still counts, or the circuit would stay half open."""
+    pools = opened_pools(Endpoint.from_url(server.url))
+    client = pools.client()
+    breaker = client._lane.gate.breaker
+    await client.ping()
+    for _ in range(10):
+        breaker.record(breaker.admit(), failed=1)
+    clock.now_s += 60
+
+    for _ in range(breaker.rules.trial_calls):
+        await asyncio.gather(client.get("a"), client.ready())
+
+    assert breaker.state == "closed"
+
+
 async def test_a_stalled_server_costs_the_check_no_more_than_it_was_given(opened_pools: Pools) -> None:
     """The bound is over all pools together, and well below what the pools' own deadlines would allow."""
     with RedisServer.start() as own:

@@ -87,13 +87,23 @@ def test_a_full_server_evicts_as_it_was_told() -> None:
         assert client.info("stats")["evicted_keys"] > 0
 
 
-def test_a_stalled_server_is_killed_when_it_ignores_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stopped process cannot obey SIGTERM; it goes all the same."""
-    monkeypatch.setattr(server_module, "_PATIENCE_S", 0.05)
+def test_closing_a_stalled_server_stops_it_in_order() -> None:
+    """A stopped process cannot obey, so it is let go on first; no patience is spent on it."""
     with RedisServer.start() as own:
         os.kill(own.pid, signal.SIGSTOP)
 
     assert not runs(own.pid)
+
+
+def test_a_server_that_ignores_the_request_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not obey SIGTERM goes all the same."""
+    monkeypatch.setattr(server_module, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(server_module, "_POLLS", 60)
+    stubborn = f"trap '' TERM; echo $$ >{tmp_path}/pid; exec sleep 60"
+    with pytest.raises(Unavailable, match="no answer on port"):
+        RedisServer.start(binary=script(tmp_path, stubborn))
+
+    assert not runs(int((tmp_path / "pid").read_text()))
 
 
 async def test_a_server_that_dies_is_seen_to_be_dead() -> None:
@@ -110,10 +120,12 @@ import os, sys
 from perfkit.pools.server import RedisServer
 server = RedisServer.start()
 if "fork" in sys.argv and os.fork() == 0:
-    print(os.getpid(), flush=True)
+    os.write(1, f"{os.getpid()}\\n".encode())  # at once, so that the two cannot mix
     sys.stdin.read()  # a worker that outlives us
     os._exit(0)
-print(server.pid, server.url.removeprefix("unix://"), flush=True)
+if "dead" in sys.argv:
+    server.kill()
+os.write(1, f"{server.pid} {server.url.removeprefix('unix://')}\\n".encode())
 if "end" not in sys.argv:
     sys.stdin.read()
 """
@@ -126,9 +138,9 @@ def owner_that_ends_by(ending: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("ending", ["kill", "term", "end", "fork"])
+@pytest.mark.parametrize("ending", ["kill", "term", "end", "fork", "dead"])
 async def test_a_server_never_outlives_its_owner(ending: str) -> None:
-    """Killed, asked to go, ended without closing, or survived by a forked worker: all the same."""
+    """Killed, asked to go, ended without closing, survived by a worker, left by its server: all the same."""
     owner = owner_that_ends_by(ending)
     assert owner.stdin is not None
     assert owner.stdout is not None
@@ -157,9 +169,9 @@ def test_a_port_that_was_taken_meanwhile_is_given_up(
     monkeypatch: pytest.MonkeyPatch, server: RedisServer
 ) -> None:
     """Another server on the chosen port is never mistaken for ours."""
-    taken, free = int(server.tcp_url.split(":")[-1].partition("/")[0]), server_module._free_port()
+    taken, free = int(server.tcp_url.split(":")[-1].partition("/")[0]), server_module.free_port()
     ports = iter([taken, free])
-    monkeypatch.setattr(server_module, "_free_port", lambda: next(ports))
+    monkeypatch.setattr(server_module, "free_port", lambda: next(ports))
 
     with RedisServer.start() as own:
         assert own.tcp_url == f"redis://127.0.0.1:{free}/0"
@@ -233,7 +245,7 @@ def test_a_named_server_is_used_and_called_by_its_version(server: RedisServer) -
 
 def test_a_named_server_that_is_away_is_said_at_once() -> None:
     """The address shows, its password does not."""
-    url = f"redis://:hunter2@127.0.0.1:{server_module._free_port()}/0"
+    url = f"redis://:hunter2@127.0.0.1:{server_module.free_port()}/0"
     with (
         pytest.raises(Unavailable, match=r"redis://:\*\*\*@127\.0\.0\.1.* does not answer"),
         open_endpoint({"PERFKIT_REDIS_URL": url}),

@@ -1,0 +1,249 @@
+"""Many commands over the nodes of a cluster: each node gets its own as one piece, all nodes at once.
+
+    commands ──▶ by node ──▶ one piece each ──▶ replies in the order of the commands
+                    ▲              │
+                    └─ redirected ◀┘  together again, so that those of one key keep their order
+
+A command that concerns no single slot (`DBSIZE`, `FLUSHALL`) or waits by design divides the batch: what comes
+before it has been answered when it is sent, and what comes after is sent when it is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from functools import partial
+from itertools import count, groupby
+from typing import Any, Final, NamedTuple, TypeVar, cast
+
+from redis.asyncio.cluster import ClusterNode
+from redis.exceptions import RedisClusterException, ResponseError
+
+from perfkit.pools.answers import Answers
+from perfkit.pools.batch import Command
+from perfkit.pools.commands import NO_MISS, is_repeatable, miss_of, misses_of
+from perfkit.pools.failures import RedisLost, RedisTimeout, blames_server
+from perfkit.pools.lane import Lane
+from perfkit.pools.routing import REDIRECTIONS, NodeClients
+from perfkit.pools.wire import pack
+
+__all__ = ["ClusterBatches"]
+
+T = TypeVar("T")
+_ASKING: Final = pack(("ASKING",))
+_NONE_YET: Final = object()
+
+
+class _Part(NamedTuple):
+    """One command of a batch, ready to be sent."""
+
+    command: Command
+    options: dict[str, Any]
+    packed: bytes
+    slot: int | None
+
+
+class _Piece(NamedTuple):
+    """What one node is sent at once."""
+
+    node: ClusterNode | None
+    """None where no node serves the slot."""
+    asking: bool
+    """Whether each command is preceded by `ASKING`."""
+    ats: list[int]
+    """Which commands, by their places in the batch."""
+
+
+class ClusterBatches:
+    """Runs batches for one workload's client of a cluster."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        nodes: NodeClients,
+        answers: Answers,
+        slot_found: Callable[[Command], Awaitable[int | None]],
+        run_one: Callable[..., Awaitable[Any]],
+        *,
+        degrades: bool,
+    ) -> None:
+        """Make it.
+
+        Args:
+            lane: Counts the pieces and decides what is tried again.
+            nodes: Carry the pieces.
+            answers: Make answers of replies.
+            slot_found: Returns the slot of a command, None where it concerns none or several.
+            run_one: Runs a command of the latter kind.
+            degrades: Whether what Redis cannot answer is a miss.
+        """
+        self._lane = lane
+        self._nodes = nodes
+        self._answers = answers
+        self._slot_found = slot_found
+        self._run_one = run_one
+        self._degrades = degrades
+
+    async def run(self, commands: Sequence[Command], options: Sequence[dict[str, Any]] = ()) -> list[Any]:
+        """Return the answers in order, refusals among them.
+
+        Args:
+            commands: Names and arguments.
+            options: What redis-py makes the answers by, for each command; default: nothing.
+
+        Raises:
+            redis.exceptions.DataError: an argument cannot be stored; nothing was sent.
+            Unavailable: a node could not be asked; what the others were sent has happened.
+        """
+        each = options or [{}] * len(commands)
+        packed = [pack(command) for command in commands]
+        parts = [
+            _Part(command, dict(given), bytes_, await self._slot_found(command))
+            for command, given, bytes_ in zip(commands, each, packed, strict=True)
+        ]
+        answers: list[Any] = []
+        for of_slots, run in groupby(parts, key=lambda part: part.slot is not None):
+            if of_slots:
+                answers += await self._run_by_node(list(run))
+            else:
+                answers += [await self._run_alone(part) for part in run]
+        return await self._answers.settled(answers)
+
+    async def _run_alone(self, part: _Part) -> Any:
+        try:
+            return await self._run_one(*part.command, **part.options)
+        except (ResponseError, RedisClusterException) as refusal:
+            return refusal
+
+    async def _run_by_node(self, parts: list[_Part]) -> list[Any]:
+        """Send commands of known slots, and what is redirected again, until all are answered."""
+        answers: list[Any] = [None] * len(parts)
+        known, learn = self._answers.known, self._answers.learn
+        names = [part.command[0] for part in parts]
+        reads = all((known.get(name) or learn(name)).reads for name in names)  # after a write: of the primary
+        pieces = self._by_node(parts, range(len(parts)), reads=reads)
+        since_s = self._lane.gate.clock()
+        for round_ in count():
+            outcomes = await _together(
+                [self._send_piece(piece, [parts[at] for at in piece.ats]) for piece in pieces]
+            )
+            redirected: list[tuple[ClusterNode, int, Exception]] = []
+            for piece, outcome in zip(pieces, outcomes, strict=True):
+                for at, answer in zip(piece.ats, outcome, strict=True):
+                    answers[at] = answer
+                    if piece.node is not None and isinstance(answer, REDIRECTIONS):
+                        redirected.append((piece.node, at, answer))
+            pieces = await self._redirected(redirected, round_, since_s)
+            if not pieces:
+                break
+        return [self._or_miss(part, answer) for part, answer in zip(parts, answers, strict=True)]
+
+    async def _send_piece(self, piece: _Piece, parts: list[_Part]) -> list[Any]:
+        """Send a node its part and return the answers; redirections and refusals among them."""
+        counts = self._lane.gate.counts
+        counts.calls += 1
+        replies: list[Any] = [_NONE_YET] * len(parts)
+        again = partial(self._sent_anew, parts, replies)
+        try:
+            try:
+                replies[:] = await self._sent(piece.node, piece.asking, parts)
+            except BaseException as failure:
+                self._note(piece.node, failure)
+                if piece.node is None or not self._nodes.has_substitute(piece.node, failure):
+                    raise
+                await again()
+        except BaseException as failure:
+            commands = [part.command for part in parts]
+            recovered = await self._lane.recover(
+                failure,
+                again,
+                repeatable=lambda: all(map(is_repeatable, commands)),
+                miss=lambda: misses_of(commands),
+            )
+            if recovered.missed:
+                return list(recovered.reply)
+        else:
+            counts.ok += 1
+        answer = self._answers.answer
+        return [answer(part.command, reply, part.options) for part, reply in zip(parts, replies, strict=True)]
+
+    async def _sent(self, node: ClusterNode | None, asking: bool, parts: list[_Part]) -> list[Any]:
+        node = node or self._nodes.node_of(_slot(parts[0]), reads=False)
+        lane = self._nodes.lane_of(node)
+        if not asking:
+            return await lane.send_serving(b"".join([part.packed for part in parts]), len(parts))
+        packed = b"".join([_ASKING + part.packed for part in parts])
+        replies: list[Any] = await lane.send(packed, 2 * len(parts))
+        return [
+            asked if isinstance(asked, Exception) else reply
+            for asked, reply in zip(replies[::2], replies[1::2], strict=True)
+        ]
+
+    async def _sent_anew(self, parts: list[_Part], replies: list[Any]) -> None:
+        """Send what is without its reply once more, to the primaries that serve the slots by now."""
+        missing = [at for at, reply in enumerate(replies) if reply is _NONE_YET]
+        for piece in self._by_node(parts, missing, reads=False):
+            try:
+                found = await self._sent(piece.node, False, [parts[at] for at in piece.ats])
+            except BaseException as failure:
+                self._note(piece.node, failure)
+                raise
+            for at, reply in zip(piece.ats, found, strict=True):
+                replies[at] = reply
+
+    def _note(self, node: ClusterNode | None, failure: BaseException) -> None:
+        if node is not None:
+            self._nodes.note(node, failure)
+
+    def _by_node(self, parts: list[_Part], ats: Iterable[int], *, reads: bool) -> list[_Piece]:
+        pieces: dict[str, _Piece] = {}
+        chosen: dict[int, ClusterNode | None] = {}
+        for at in ats:
+            slot = _slot(parts[at])
+            if slot not in chosen:
+                try:
+                    chosen[slot] = self._nodes.node_of(slot, reads=reads)
+                except RedisLost:
+                    chosen[slot] = None  # found out again, and told, where it is sent
+            node = chosen[slot]
+            pieces.setdefault(node.name if node else "", _Piece(node, False, [])).ats.append(at)
+        return list(pieces.values())
+
+    async def _redirected(
+        self, redirected: list[tuple[ClusterNode, int, Exception]], round_: int, since_s: float
+    ) -> list[_Piece]:
+        """Return where to send what was redirected; nothing, once that has taken too long."""
+        follow = self._nodes.follow
+        try:
+            followed = await _together([follow(node, to, round_, since_s) for node, _at, to in redirected])
+        except RedisTimeout:
+            return []  # the answer is then where it was pointed to last
+        pieces: dict[tuple[str, bool], _Piece] = {}
+        for (_node, at, _to), (there, asking) in zip(redirected, followed, strict=True):
+            pieces.setdefault((there.name, asking), _Piece(there, asking, [])).ats.append(at)
+        for piece in pieces.values():
+            piece.ats.sort()
+        return list(pieces.values())
+
+    def _or_miss(self, part: _Part, answer: Any) -> Any:
+        """Return a miss for what its node cannot serve, where the workload wants that."""
+        if self._degrades and (isinstance(answer, REDIRECTIONS) or blames_server(answer)):
+            miss = miss_of(part.command)
+            return answer if miss is NO_MISS else miss
+        return answer
+
+
+def _slot(part: _Part) -> int:
+    assert part.slot is not None  # noqa: S101  # for the type checker: commands without were run alone
+    return part.slot
+
+
+async def _together(pieces: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return what all come to, or raise the first failure, once all have ended: none is left running."""
+    if len(pieces) == 1:
+        return [await pieces[0]]
+    outcomes = await asyncio.gather(*pieces, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return cast("list[T]", outcomes)
