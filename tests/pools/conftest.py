@@ -22,7 +22,7 @@ from perfkit.pools.fault_proxy import FaultProxy
 from perfkit.pools.fault_proxy.process import FaultProxyProcess
 from perfkit.pools.fault_proxy.toxics import Toxics
 from perfkit.pools.server import RedisServer, find_server
-from perfkit.pools.server_cluster import ClusterServer
+from perfkit.pools.server.cluster import ClusterServer
 
 Proxy: TypeAlias = FaultProxy | FaultProxyProcess
 

@@ -17,7 +17,7 @@ from perfkit.events import null_probe
 from perfkit.pools import Endpoint, OptimizedRedis, PoolSettings, PoolsSettings, PoolType, RedisPools
 from perfkit.pools.failures import RedisLost, RedisTimeout
 from perfkit.pools.server import find_server
-from perfkit.pools.server_cluster import ClusterServer
+from perfkit.pools.server.cluster import ClusterServer
 from tests.pools.waiting import until
 
 Opened = Callable[..., OptimizedRedis]
