@@ -313,7 +313,6 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
         await asyncio.gather(*(self._nodes.lane_of(node).ping() for node in self.get_primaries()))
 
     async def _run_many(self, commands: Sequence[Command]) -> list[Any]:
-        await self.initialize()
         return await self._batches.run(commands)
 
     def _make_batches(self) -> ClusterBatches:
