@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from perfkit.pools.fault_proxy_process import FaultProxyProcess
+from perfkit.pools.fault_proxy.process import FaultProxyProcess
 from perfkit.pools.server import RedisServer
 
 ROUNDS, PINGS = 9, 60

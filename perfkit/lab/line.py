@@ -23,9 +23,9 @@ from perfkit.lab.results import How
 from perfkit.lab.traffic import Fault
 from perfkit.lab.world import SimulatedFaults, simulated_endpoint
 from perfkit.pools import Endpoint
-from perfkit.pools.fault_proxy_process import FaultProxyProcess
+from perfkit.pools.fault_proxy.process import FaultProxyProcess
+from perfkit.pools.fault_proxy.toxics import Toxics
 from perfkit.pools.server import open_endpoint
-from perfkit.pools.toxics import Toxics
 
 if TYPE_CHECKING:
     from perfkit.lab.rigs.rig import Rig

@@ -18,9 +18,10 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisClusterException
+from redis.exceptions import RedisClusterException, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
+from perfkit.errors import Unavailable
 from perfkit.pools.answers import Answers, made_by
 from perfkit.pools.batch import BatchCommands, Command
 from perfkit.pools.client import OptimizedRedis
@@ -81,6 +82,7 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
             clock=gate.clock,
             rng=gate.rng,
         )
+        self.command_flags |= dict.fromkeys(("DBSIZE", "KEYS"), RedisCluster.PRIMARIES)  # not one node alone
         self.commands_parser.node = _AnyNode(self)  # type: ignore[assignment]  # all that it asks of a node
         self._batches = self._make_batches()
         self._strict: OptimizedRedisCluster | None = None
@@ -164,9 +166,10 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
         ):
             return slot
         try:
+            await self.initialize()
             return await self._determine_slot(name, *args[1:])
-        except RedisClusterException:
-            return None
+        except (RedisError, RedisClusterException, Unavailable):
+            return None  # it is told where it is counted, when the command is run
 
     def pipeline(self, transaction: bool | None = None, shard_hint: None = None) -> Any:
         """Return a pipeline: one piece a node, or as a transaction on the node of one slot."""
@@ -310,7 +313,6 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
         await asyncio.gather(*(self._nodes.lane_of(node).ping() for node in self.get_primaries()))
 
     async def _run_many(self, commands: Sequence[Command]) -> list[Any]:
-        await self.initialize()
         return await self._batches.run(commands)
 
     def _make_batches(self) -> ClusterBatches:

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import count, groupby
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from redis.asyncio.cluster import ClusterNode
-from redis.exceptions import RedisClusterException, ResponseError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
+from perfkit.errors import Unavailable
 from perfkit.pools.answers import Answers
 from perfkit.pools.batch import Command
 from perfkit.pools.commands import NO_MISS, is_repeatable, miss_of, misses_of
@@ -47,7 +49,7 @@ class _Piece(NamedTuple):
     """What one node is sent at once."""
 
     node: ClusterNode | None
-    """None where no node serves the slot."""
+    """None where no node is known to serve the slot."""
     asking: bool
     """Whether each command is preceded by `ASKING`."""
     ats: list[int]
@@ -97,6 +99,8 @@ class ClusterBatches:
         """
         each = options or [{}] * len(commands)
         packed = [pack(command) for command in commands]
+        with suppress(RedisError, Unavailable):  # told where it is counted, when the commands are sent
+            await self._nodes.map.read()
         parts = [
             _Part(command, dict(given), bytes_, await self._slot_found(command))
             for command, given, bytes_ in zip(commands, each, packed, strict=True)
@@ -112,8 +116,14 @@ class ClusterBatches:
     async def _run_alone(self, part: _Part) -> Any:
         try:
             return await self._run_one(*part.command, **part.options)
-        except (ResponseError, RedisClusterException) as refusal:
+        except RedisClusterException as refusal:
             return refusal
+        except RedisError as refusal:
+            if (
+                isinstance(refusal, ResponseError) or type(refusal) is RedisError
+            ):  # the latter is redis-py's own
+                return refusal
+            raise
 
     async def _run_by_node(self, parts: list[_Part]) -> list[Any]:
         """Send commands of known slots, and what is redirected again, until all are answered."""
@@ -168,7 +178,9 @@ class ClusterBatches:
         return [answer(part.command, reply, part.options) for part, reply in zip(parts, replies, strict=True)]
 
     async def _sent(self, node: ClusterNode | None, asking: bool, parts: list[_Part]) -> list[Any]:
-        node = node or self._nodes.node_of(_slot(parts[0]), reads=False)
+        if node is None:
+            await self._nodes.map.read()
+            node = self._nodes.node_of(_slot(parts[0]), reads=False)
         lane = self._nodes.lane_of(node)
         if not asking:
             return await lane.send_serving(b"".join([part.packed for part in parts]), len(parts))

@@ -34,6 +34,8 @@ _SLOTS = pack(("CLUSTER", "SLOTS"))
 _SOONEST_S: Final = 0.25
 _LATEST_S: Final = 2.0
 """How long after a reading the next may begin: longer each time nothing was new, as during a failover."""
+_OLD_S: Final = 30.0
+"""A map so old is read again where replicas serve: no node tells of a new one, as it does of a moved slot."""
 _UNKNOWN_HOSTS = frozenset({None, b"", b"?"})
 
 
@@ -62,6 +64,7 @@ class ClusterMap:
         self._reading: asyncio.Task[Exception | None] | None = None
         self._pause_s = _SOONEST_S
         self._not_before_s = -math.inf
+        self._old_at_s = math.inf
         self._closed = False
 
     async def read(self) -> None:
@@ -88,6 +91,11 @@ class ClusterMap:
         if idle and self.known and not self._closed and self._clock() >= self._not_before_s:
             self._begin(lost)
 
+    def freshen(self) -> None:
+        """Have the map read again if it is old."""
+        if self._clock() >= self._old_at_s:
+            self.doubt()
+
     async def aclose(self) -> None:
         """Read no more; to be called when the ways to the nodes are closed, with which a reading ends."""
         self._closed = True
@@ -109,7 +117,8 @@ class ClusterMap:
             self._pause_s = _SOONEST_S if changed else min(2 * self._pause_s, _LATEST_S)
             trouble = None
             break
-        self._not_before_s = self._clock() + self._pause_s * self._rng.uniform(0.8, 1.2)
+        now_s, jitter = self._clock(), self._rng.uniform(0.8, 1.2)
+        self._not_before_s, self._old_at_s = now_s + self._pause_s * jitter, now_s + _OLD_S * jitter
         return trouble
 
     def _in_order(self, lost: str | None) -> list[ClusterNode]:

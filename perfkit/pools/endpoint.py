@@ -22,7 +22,18 @@ __all__ = ["Endpoint"]
 _REMEDY = "Set PERFKIT_REDIS_URL to a real server, as in redis://host:6379/0."
 _FORMS = "Write redis://host:6379/0, rediss://host:6380/0 for TLS, or unix:///path/of/socket."
 _OPTIONS = frozenset(
-    {"client_name", "connection_class", "db", "host", "password", "path", "port", "protocol", "username"}
+    {
+        "client_name",
+        "cluster",
+        "connection_class",
+        "db",
+        "host",
+        "password",
+        "path",
+        "port",
+        "protocol",
+        "username",
+    }
     | {"ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
 )
 """What an address may say. Timeouts and sizes are knobs of a pool, so an address may not set them."""

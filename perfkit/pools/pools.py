@@ -214,7 +214,7 @@ def _client(endpoint: Endpoint, settings: PoolSettings, gate: Gate) -> Optimized
 
 
 def _loops_clock() -> Clock:
-    """The running loop's clock itself: looking for the loop at every call would cost more than the breaker."""
+    """The running loop's clock itself: finding the loop at every call would cost more than the breaker."""
     try:
         return asyncio.get_running_loop().time
     except RuntimeError:

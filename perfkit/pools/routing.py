@@ -94,8 +94,10 @@ class NodeClients:
                 pool=self._pool,
                 sent=False,
             )
-        if reads and self.from_replicas and len(nodes) > 1:
-            return self._replica(nodes)
+        if reads and self.from_replicas:
+            self.map.freshen()
+            if len(nodes) > 1:
+                return self._replica(nodes)
         return nodes[0]
 
     def client_of(self, node: ClusterNode) -> OptimizedRedis:

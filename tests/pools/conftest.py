@@ -19,9 +19,10 @@ import redis
 from perfkit.events import null_probe
 from perfkit.pools import Endpoint, OptimizedRedis, PoolSettings, PoolsSettings, PoolType, RedisPools
 from perfkit.pools.fault_proxy import FaultProxy
-from perfkit.pools.fault_proxy_process import FaultProxyProcess
+from perfkit.pools.fault_proxy.process import FaultProxyProcess
+from perfkit.pools.fault_proxy.toxics import Toxics
 from perfkit.pools.server import RedisServer, find_server
-from perfkit.pools.toxics import Toxics
+from perfkit.pools.server.cluster import ClusterServer
 
 Proxy: TypeAlias = FaultProxy | FaultProxyProcess
 
@@ -34,6 +35,15 @@ def server() -> Iterator[RedisServer]:
     if find_server() is None:
         pytest.skip("no Redis server to start; install perfkit[server]")
     with RedisServer.start() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ClusterServer]:
+    """A cluster of this module's own: three primaries, all alive when a test ends."""
+    if find_server() is None:
+        pytest.skip("no Redis server to start; install perfkit[server]")
+    with ClusterServer.start() as started:
         yield started
 
 

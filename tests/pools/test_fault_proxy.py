@@ -15,11 +15,11 @@ import pytest
 import redis
 from redis.asyncio import Redis
 
-from perfkit.pools import fault_stream
 from perfkit.pools.fault_proxy import FaultProxy
-from perfkit.pools.fault_proxy_process import FaultProxyProcess
+from perfkit.pools.fault_proxy import stream as fault_stream
+from perfkit.pools.fault_proxy.process import FaultProxyProcess
+from perfkit.pools.fault_proxy.toxics import StreamToxics, Toxics
 from perfkit.pools.server import RedisServer
-from perfkit.pools.toxics import StreamToxics, Toxics
 
 Proxy: TypeAlias = FaultProxy | FaultProxyProcess
 Started: TypeAlias = Callable[[str], AbstractAsyncContextManager[Proxy]]

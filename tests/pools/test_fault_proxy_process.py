@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from perfkit.errors import Unavailable
-from perfkit.pools import fault_proxy_process
 from perfkit.pools.fault_proxy import FaultProxy
-from perfkit.pools.fault_proxy_process import FaultProxyProcess
+from perfkit.pools.fault_proxy import process as fault_proxy_process
+from perfkit.pools.fault_proxy.process import FaultProxyProcess
 from perfkit.pools.server import RedisServer
 
 Proxy: TypeAlias = FaultProxy | FaultProxyProcess
@@ -120,7 +120,7 @@ def owner_that_ends_by(ending: str) -> subprocess.Popen[str]:
 
 _OWNER = """
 import os, sys
-from perfkit.pools.fault_proxy_process import FaultProxyProcess
+from perfkit.pools.fault_proxy.process import FaultProxyProcess
 proxy = FaultProxyProcess.start("redis://127.0.0.1:6379/0")
 if "fork" in sys.argv and os.fork() == 0:
     os.write(1, b"worker %d\\n" % os.getpid())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from perfkit.pools.fault_upstream import Upstream
+from perfkit.pools.fault_proxy.upstream import Upstream
 
 
 @pytest.mark.parametrize(

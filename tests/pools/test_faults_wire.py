@@ -13,8 +13,8 @@ from perfkit.errors import Unavailable
 from perfkit.pools import Endpoint, OptimizedRedis
 from perfkit.pools.failures import RedisLost, RedisTimeout
 from perfkit.pools.fault_proxy import FaultProxy
+from perfkit.pools.fault_proxy.toxics import StreamToxics, Toxics
 from perfkit.pools.server import RedisServer
-from perfkit.pools.toxics import StreamToxics, Toxics
 from tests.pools.scripted_server import HELLO, Answer, Command, Visit, bulk, scripted
 from tests.pools.waiting import until
 

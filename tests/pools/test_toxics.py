@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 
 from perfkit.errors import SettingsError
 from perfkit.pools.fault_proxy import FaultProxy
-from perfkit.pools.fault_proxy_process import FaultProxyProcess
+from perfkit.pools.fault_proxy.process import FaultProxyProcess
+from perfkit.pools.fault_proxy.toxics import StreamToxics, Toxics
 from perfkit.pools.server import RedisServer
-from perfkit.pools.toxics import StreamToxics, Toxics
 
 Proxy: TypeAlias = FaultProxy | FaultProxyProcess
 Started: TypeAlias = Callable[[str], AbstractAsyncContextManager[Proxy]]

@@ -1,6 +1,6 @@
 """The fault proxy in a process of its own, for benchmarks and rigs: precise, and off the client's loop.
 
-    this process ──pipe: a question a line──> perfkit.pools.fault_proxy_serve
+    this process ──pipe: a question a line──> perfkit.pools.fault_proxy.serve
                  <──pipe: an answer a line──
 
 The pipe is also the leash: it closes however we end, `kill -9` included, and the proxy ends with it.
@@ -20,8 +20,8 @@ import weakref
 from typing import Any
 
 from perfkit.errors import Unavailable
-from perfkit.pools.fault_upstream import LOOPBACK, Upstream
-from perfkit.pools.toxics import Toxics, checked_ms
+from perfkit.pools.fault_proxy.toxics import Toxics, checked_ms
+from perfkit.pools.fault_proxy.upstream import LOOPBACK, Upstream
 
 __all__ = ["FaultProxyProcess"]
 
@@ -73,7 +73,7 @@ class FaultProxyProcess:
         checked_ms("rtt_ms", rtt_ms)
         leads_to = Upstream.from_url(upstream)
         process = subprocess.Popen(
-            [sys.executable, "-m", "perfkit.pools.fault_proxy_serve"],
+            [sys.executable, "-m", "perfkit.pools.fault_proxy.serve"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,

@@ -23,10 +23,10 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING
 
-from perfkit.pools.toxics import StreamToxics
+from perfkit.pools.fault_proxy.toxics import StreamToxics
 
 if TYPE_CHECKING:
-    from perfkit.pools.fault_link import Link
+    from perfkit.pools.fault_proxy.link import Link
 
 __all__ = ["End", "Stream"]
 

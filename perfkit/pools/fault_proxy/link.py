@@ -8,8 +8,8 @@ import socket
 import struct
 from collections.abc import Callable
 
-from perfkit.pools.fault_stream import End, Stream
-from perfkit.pools.toxics import Toxics
+from perfkit.pools.fault_proxy.stream import End, Stream
+from perfkit.pools.fault_proxy.toxics import Toxics
 
 __all__ = ["Link", "reset_socket"]
 

@@ -1,4 +1,4 @@
-"""The far end of `perfkit.pools.fault_proxy_process`: a fault proxy that obeys a pipe, and is on time.
+"""The far end of `perfkit.pools.fault_proxy.process`: a fault proxy that obeys a pipe, and is on time.
 
 A sleeping asyncio loop wakes up to a millisecond late on Linux, because `epoll` counts in whole ones. This
 loop sleeps in `select` on the epoll's own descriptor, which counts in microseconds, asks the kernel for no
@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from perfkit.pools.fault_proxy import FaultProxy
-from perfkit.pools.fault_upstream import Upstream
-from perfkit.pools.toxics import Toxics
+from perfkit.pools.fault_proxy.toxics import Toxics
+from perfkit.pools.fault_proxy.upstream import Upstream
 
 __all__: list[str] = []
 

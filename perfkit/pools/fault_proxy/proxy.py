@@ -1,12 +1,12 @@
 """A network that fails on request: a proxy on loopback between a client and a real Redis.
 
 Loopback answers in 30 µs and never fails, which hides what pipelining is worth and what a deadline is for.
-The proxy adds a round trip and the toxics of `perfkit.pools.toxics`, which can be changed while connections
-are open. It looks at bytes only, so TLS and every protocol pass.
+The proxy adds a round trip and toxics (`perfkit.pools.fault_proxy.toxics`), which can be changed while
+connections are open. It looks at bytes only, so TLS and every protocol pass.
 
 This one lives in the caller's event loop, which is right for tests of faults: a change is in force when `set`
 returns. It shares that loop's processor time, and asyncio's timers on Linux round up to a millisecond; to
-measure with a round trip take `perfkit.pools.fault_proxy_process.FaultProxyProcess`.
+measure with a round trip take `perfkit.pools.fault_proxy.process.FaultProxyProcess`.
 
 What it cannot imitate: the kernel accepts connections here, so connecting itself costs no added round trip.
 """
@@ -19,9 +19,9 @@ import socket
 from dataclasses import replace
 from functools import partial
 
-from perfkit.pools.fault_link import Link, reset_socket
-from perfkit.pools.fault_upstream import LOOPBACK, Upstream
-from perfkit.pools.toxics import Toxics, checked_ms
+from perfkit.pools.fault_proxy.link import Link, reset_socket
+from perfkit.pools.fault_proxy.toxics import Toxics, checked_ms
+from perfkit.pools.fault_proxy.upstream import LOOPBACK, Upstream
 
 __all__ = ["FaultProxy"]
 
@@ -35,7 +35,7 @@ class FaultProxy:
 
     >>> import redis.asyncio
     >>> from perfkit.pools.server import RedisServer
-    >>> from perfkit.pools.toxics import StreamToxics
+    >>> from perfkit.pools.fault_proxy.toxics import StreamToxics
     >>> async def cut_short(url):
     ...     async with FaultProxy.start(url) as proxy, redis.asyncio.Redis.from_url(proxy.url) as client:
     ...         await client.set("key", "value")
