@@ -11,9 +11,8 @@ from contextlib import suppress
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from perfkit.pools.fault_proxy_process import FaultProxyProcess
+from perfkit.pools.fault_proxy import FaultProxyProcess, StreamToxics, Toxics
 from perfkit.pools.server import RedisServer
-from perfkit.pools.toxics import StreamToxics, Toxics
 
 __all__ = ["Faults"]
 
