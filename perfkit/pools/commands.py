@@ -54,19 +54,20 @@ _READS = frozenset(
     | {"SINTER", "SUNION", "SDIFF", "SINTERCARD", "BITCOUNT", "BITPOS", "GETBIT", "PFCOUNT", "GEOPOS"}
     | {"GEODIST", "GEOSEARCH", "XRANGE", "XREVRANGE", "XLEN", "XREAD", "XINFO", "SCAN", "HSCAN", "SSCAN"}
     | {"ZSCAN", "KEYS", "DBSIZE", "RANDOMKEY", "DUMP", "OBJECT", "MEMORY", "PING", "ECHO", "TIME", "INFO"}
-    | {"LASTSAVE", "ROLE", "COMMAND", "CLUSTER", "EVAL_RO", "EVALSHA_RO", "FCALL_RO", "SCRIPT EXISTS"}
+    | {"LASTSAVE", "ROLE", "COMMAND", "EVAL_RO", "EVALSHA_RO", "FCALL_RO", "SCRIPT EXISTS"}
 )
 """They change nothing."""
 
 _SAME_TWICE = frozenset(
     {"SET", "SETEX", "PSETEX", "MSET", "MSETEX", "DEL", "UNLINK", "EXPIRE", "PEXPIRE", "EXPIREAT"}
-    | {"PEXPIREAT", "PERSIST", "TOUCH", "HSET", "HMSET", "HDEL", "HSETEX", "HEXPIRE", "SADD", "SREM", "ZREM"}
-    | {"SETBIT", "SETRANGE", "LSET", "PFADD", "GETEX", "SCRIPT LOAD"}
+    | {"PEXPIREAT", "TOUCH", "HSET", "HMSET", "HSETEX", "HEXPIRE", "SETRANGE", "LSET", "GETEX", "SCRIPT LOAD"}
 )
-"""Twice leaves Redis as once does; only the answer of the second may differ."""
+"""Twice leaves Redis as once does. Left out is what callers ask in order to learn whether they were first, such
+as `SADD`, `SREM`, `HDEL`, `ZREM`, `SETBIT`, `PERSIST`, `PFADD`: the second answer would say that they were not."""
 
-_SET_ONCE = frozenset({"NX", "XX", "GET", "IFEQ", "IFNE", "IFDEQ", "IFDNE", "GT", "LT"})
-"""Conditions whose answer, and with it what the caller does next, would differ the second time."""
+_CONDITIONAL = frozenset({"SET", "MSETEX", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT", "HSETEX", "HEXPIRE"})
+_CONDITIONS = frozenset({"NX", "XX", "FNX", "FXX", "GET", "IFEQ", "IFNE", "IFDEQ", "IFDNE", "GT", "LT"})
+"""With one of these the second answer, and with it what the caller does next, would differ as well."""
 
 _MISSES: dict[str, Callable[[Sequence[Any]], Any]] = {
     "GET": lambda _: None,
@@ -158,15 +159,15 @@ def is_repeatable(args: Sequence[Any]) -> bool:
     (True, False)
     >>> is_repeatable(("SET", "a", 1, "PX", 5)), is_repeatable(("SET", "lock", 1, "NX"))
     (True, False)
+    >>> is_repeatable(("SADD", "seen", "a")), is_repeatable(("HSETEX", "h", "FNX", "FIELDS", 1, "f", "v"))
+    (False, False)
     """
     name = word(args[0])
     if name in _READS:
         return not waits_by_design(args)
     if name not in _SAME_TWICE:
         return False
-    return name not in ("SET", "MSETEX", "EXPIRE", "PEXPIRE", "HSETEX") or _SET_ONCE.isdisjoint(
-        map(word, args[3:])
-    )
+    return name not in _CONDITIONAL or _CONDITIONS.isdisjoint(map(word, args[2:]))
 
 
 def is_read(args: Sequence[Any]) -> bool:

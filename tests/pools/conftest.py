@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import pytest
@@ -23,6 +23,7 @@ from perfkit.pools.fault_proxy.process import FaultProxyProcess
 from perfkit.pools.fault_proxy.toxics import Toxics
 from perfkit.pools.server import RedisServer, find_server
 from perfkit.pools.server.cluster import ClusterServer
+from tests.pools.watched import Watched
 
 Proxy: TypeAlias = FaultProxy | FaultProxyProcess
 
@@ -244,3 +245,24 @@ async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, onw
     finally:
         for sink in sinks:
             sink.transport.abort()
+
+
+@pytest.fixture
+def own_server() -> Iterator[RedisServer]:
+    """A server that this test may hurt."""
+    with RedisServer.start() as started:
+        yield started
+
+
+@pytest.fixture
+async def watch() -> AsyncIterator[Callable[..., Watched]]:
+    """Open watched pools that are closed when the test ends."""
+    every: list[Watched] = []
+
+    def open_pools(endpoint: Endpoint, **knobs: Any) -> Watched:
+        every.append(Watched(endpoint, **knobs))
+        return every[-1]
+
+    yield open_pools
+    for each in every:
+        await each.pools.aclose()
