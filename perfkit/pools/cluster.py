@@ -1,6 +1,6 @@
 """The client of a Redis Cluster: the same commands and batches, each key's on the node that holds it.
 
-redis-py keeps the map of slots and knows where commands without keys go; the clients of the nodes carry
+redis-py knows where commands go (`perfkit.pools.cluster_redis_py`), the clients of the nodes carry them
 (`perfkit.pools.routing`). Calls are counted once, for the workload, however many nodes it has.
 """
 
@@ -13,29 +13,23 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from redis.asyncio import Redis, RedisCluster
+from redis.asyncio import RedisCluster
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import SSLConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisClusterException, RedisError
-from redis.maint_notifications import MaintNotificationsConfig
 
-from perfkit.errors import Unavailable
-from perfkit.pools.answers import Answers, made_by
+from perfkit.pools.answers import made_by
 from perfkit.pools.batch import BatchCommands, Command
 from perfkit.pools.client import OptimizedRedis
 from perfkit.pools.cluster_batch import ClusterBatches
 from perfkit.pools.cluster_metrics import over_nodes
 from perfkit.pools.cluster_pipeline import NodesPipeline, SlotTransaction
 from perfkit.pools.cluster_pubsub import NodesPubSub
-from perfkit.pools.commands import is_read, is_repeatable, miss_of, needs_own_connection, word
+from perfkit.pools.cluster_redis_py import RoutingCluster
+from perfkit.pools.commands import is_read, is_repeatable, miss_of, needs_own_connection
 from perfkit.pools.counts import PoolCounts
 from perfkit.pools.deadline import CommandDeadline
 from perfkit.pools.gate import Gate
 from perfkit.pools.health import PoolHealth, health_of
 from perfkit.pools.lane import Lane, Recovered
-from perfkit.pools.routing import REDIRECTIONS, NodeClients
 from perfkit.pools.settings import PoolSettings
 from perfkit.pools.slots import slot_of, slot_of_key
 from perfkit.pools.wire import pack
@@ -43,7 +37,7 @@ from perfkit.pools.wire import pack
 __all__ = ["OptimizedRedisCluster"]
 
 
-class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc]  # redis-py's own bases disagree
+class OptimizedRedisCluster(BatchCommands, RoutingCluster):  # type: ignore[misc]  # redis-py's own bases disagree
     """One workload's client of a cluster; see `perfkit.pools.OptimizedRedis` for what it promises.
 
     Each node has shared connections, a breaker, a limit and connections to lend of its own. A batch goes to
@@ -66,24 +60,13 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
             settings: The workload's knobs.
             connection: redis-py's keywords, as an `Endpoint` of a cluster holds them.
         """
-        RedisCluster.__init__(self, **_redis_py_options(connection, settings))
+        RoutingCluster.__init__(self, gate, make_client, settings, connection)
         BatchCommands.__init__(self, settings)
         self.backend = "redis"
         self._lane = Lane(gate, settings, None)
         self._counts = gate.counts
         self._settings = settings
-        self._answers = Answers(self.response_callbacks)
         self._deadline = CommandDeadline(gate.name, settings.command_timeout_seconds)
-        self._nodes = NodeClients(
-            self.nodes_manager,
-            partial(_speaking_as, self, make_client),
-            settings,
-            pool=gate.name,
-            clock=gate.clock,
-            rng=gate.rng,
-        )
-        self.command_flags |= dict.fromkeys(("DBSIZE", "KEYS"), RedisCluster.PRIMARIES)  # not one node alone
-        self.commands_parser.node = _AnyNode(self)  # type: ignore[assignment]  # all that it asks of a node
         self._batches = self._make_batches()
         self._strict: OptimizedRedisCluster | None = None
 
@@ -98,19 +81,6 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
             strict._lane = Lane(self._lane.gate, strict._settings, None)
             strict._batches = strict._make_batches()
         return self._strict
-
-    async def initialize(self, *_args: Any, **_options: Any) -> OptimizedRedisCluster:
-        """Read the map of slots, once; every command does so when it is the first.
-
-        Raises:
-            SettingsError: the server is no cluster.
-            RedisLost, RedisTimeout, CircuitOpen: it does not answer.
-            redis.exceptions.AuthenticationError: user or password are wrong.
-        """
-        if self._initialize:
-            await self._nodes.map.read()
-            self._initialize = False  # for redis-py, which would read it in its own way
-        return self
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run one command on the node that holds its key, or where redis-py says it belongs.
@@ -149,35 +119,11 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
         answer = made_by(kind.callback, reply, options)
         return await answer if inspect.isawaitable(answer) else answer
 
-    async def slot_found(self, args: Command) -> int | None:
-        """Return the slot of a command's keys, asking a node where they are if need be.
-
-        None where there is none, or no single one, or where the command needs a connection of its own: then
-        `execute_command` knows what to do, or how to refuse it.
-        """
-        if needs_own_connection(args) and word(args[0]) != "WATCH":
-            return None
-        slot = slot_of(args)
-        name = word(args[0])
-        if (
-            slot is not None
-            or name in self.command_flags
-            or await self._policy_resolver.resolve(name.lower())
-        ):
-            return slot
-        try:
-            await self.initialize()
-            return await self._determine_slot(name, *args[1:])
-        except (RedisError, RedisClusterException, Unavailable):
-            return None  # it is told where it is counted, when the command is run
-
     def pipeline(self, transaction: bool | None = None, shard_hint: None = None) -> Any:
         """Return a pipeline: one piece a node, or as a transaction on the node of one slot."""
         if transaction:
             return SlotTransaction(self, self._lane, self._nodes, self._deadline)
         return NodesPipeline(self, self._batches.run)
-
-    transaction = Redis.transaction  # type: ignore[assignment]  # redis-py's of a cluster blocks the loop to wait
 
     def pubsub(self, **options: Any) -> NodesPubSub:  # type: ignore[override]  # the same, all by keyword
         """Return redis-py's subscriptions; see there for the options."""
@@ -187,16 +133,6 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
         """Let a function of your own make the answer out of the reply, as in redis-py."""
         super().set_response_callback(command, callback)
         self._answers.forget()
-
-    def get_default_node(self) -> ClusterNode:
-        """Return the node that is asked what any can answer: not one that is known to be down."""
-        return self._one_that_answers(self.get_primaries())
-
-    def get_random_primary_node(self) -> ClusterNode:
-        """Return some primary, not one that is known to be down."""
-        primaries = self.get_primaries()
-        self._lane.gate.rng.shuffle(primaries)
-        return self._one_that_answers(primaries)
 
     @property
     def counts(self) -> PoolCounts:
@@ -234,9 +170,6 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
         ask = self._ping_past_circuit
         return (await health_of(self._lane.gate.name, ask, ask, within_s=patience_s)).answers
 
-    async def aclose(self) -> None:
-        """Do nothing: others use the same connections, and `RedisPools` closes them."""
-
     async def close_pool(self) -> None:
         """Close every connection to every node for good."""
         await self._nodes.aclose()
@@ -249,7 +182,7 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
         self._counts.calls += 1
         send: Callable[[], Coroutine[Any, Any, Any]]
         if slot is None:
-            send = partial(self._send_anywhere, args, options)
+            send = partial(super().execute_command, *args, **options)
         else:
             send = partial(self._send_to_slot, slot, packed, reads=is_read(args))
         recovered = await self._recovered(send, send, args)
@@ -278,36 +211,6 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
         await self.initialize()
         return await self._nodes.send(slot, packed, reads=reads)
 
-    async def _send_anywhere(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        """Let redis-py say which nodes a command belongs to; it calls `_execute_command` for each."""
-        await self.initialize()
-        return await super().execute_command(word(args[0]), *args[1:], **dict(options))
-
-    async def _execute_command(self, target_node: ClusterNode, *args: Any, **options: Any) -> Any:
-        if needs_own_connection(args):
-            return await self._execute_alone(target_node, args, options)
-        reply = await self._nodes.send_to(target_node, pack(args))
-        answer = self._answers.answer(args, reply, options)
-        return await answer if inspect.isawaitable(answer) else answer
-
-    async def _execute_alone(self, node: ClusterNode, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        """Run a command on a connection lent to it, on the node that serves its slot by now."""
-        since_s, hop, asking = self._lane.gate.clock(), 0, False
-        while True:
-            client = self._nodes.client_of(node)
-            try:
-                if not asking:
-                    return await client.send_alone(args, dict(options))
-                async with client.client() as own:
-                    await own.execute_command("ASKING")  # type: ignore[no-untyped-call]  # redis-py's
-                    return await own.execute_command(*args, **options)  # type: ignore[no-untyped-call]
-            except REDIRECTIONS as pointer:
-                node, asking = await self._nodes.follow(node, pointer, hop, since_s)
-                hop += 1
-            except BaseException as failure:
-                self._nodes.note(node, failure)
-                raise
-
     async def _ping_past_circuit(self) -> None:
         await self.initialize()
         await asyncio.gather(*(self._nodes.lane_of(node).ping() for node in self.get_primaries()))
@@ -326,46 +229,3 @@ class OptimizedRedisCluster(BatchCommands, RedisCluster):  # type: ignore[misc] 
         for at, key in enumerate(keys):
             slots.setdefault(slot_of_key(key), []).append(at)
         return list(slots.values())
-
-    def _one_that_answers(self, nodes: list[ClusterNode]) -> ClusterNode:
-        return next((node for node in nodes if not self._nodes.refuses(node)), nodes[0])
-
-    def __del__(self, *_: Any) -> None:
-        """Say nothing: `RedisPools` closes it, and redis-py would warn of every copy that `raising` makes."""
-
-
-class _AnyNode:
-    """Where redis-py asks for the table of commands, when a command's keys are not known by its name."""
-
-    def __init__(self, client: OptimizedRedisCluster) -> None:
-        self._client = client
-
-    async def execute_command(self, *args: Any) -> Any:
-        client = self._client
-        return await client._execute_command(client.get_default_node(), *args)
-
-
-def _speaking_as(
-    client: OptimizedRedisCluster, make_client: Callable[[str, int], OptimizedRedis], host: str, port: int
-) -> OptimizedRedis:
-    """Make the client of a node, which makes answers as the whole cluster's client does."""
-    of_node = make_client(host, port)
-    of_node.response_callbacks = client.response_callbacks
-    of_node.answers = client._answers
-    return of_node
-
-
-def _redis_py_options(connection: Mapping[str, Any], settings: PoolSettings) -> dict[str, Any]:
-    """redis-py's keywords: it opens no connection here; it routes and makes answers."""
-    options = {"host": "localhost", **connection}
-    if issubclass(options.pop("connection_class", object), SSLConnection):
-        options["ssl"] = True
-    return {
-        **options,
-        "driver_info": None,
-        "dynamic_startup_nodes": False,
-        "load_balancing_strategy": None,
-        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
-        "require_full_coverage": False,
-        "retry": Retry(NoBackoff(), 0),
-    }

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
-from typing import Any
 
 import pytest
 from redis.crc import key_slot
@@ -18,6 +17,7 @@ from perfkit.pools import Endpoint, OptimizedRedis, PoolSettings, PoolsSettings,
 from perfkit.pools.failures import RedisCircuitOpen, RedisLost, RedisTimeout
 from perfkit.pools.server import find_server
 from perfkit.pools.server.cluster import ClusterServer
+from tests.pools.balance import balanced
 from tests.pools.waiting import until
 
 Opened = Callable[..., OptimizedRedis]
@@ -61,13 +61,6 @@ async def client(opened: Opened, losing: ClusterServer) -> AsyncIterator[Optimiz
     await fresh.batch_set(dict.fromkeys(KEYS, "v"))
     yield fresh
     await balanced(fresh)
-
-
-async def balanced(client: OptimizedRedis) -> None:
-    """Check that each call has ended once and nothing is held."""
-    metrics: dict[str, Any] = await client.get_metrics()
-    assert metrics["calls"] == metrics["ok"] + metrics["failed"] + metrics["rejected"] + metrics["cancelled"]
-    assert (metrics["in_flight"], metrics["own_connections"], metrics["waiting"]) == (0, 0, 0)
 
 
 async def knows_replicas(client: OptimizedRedis) -> bool:

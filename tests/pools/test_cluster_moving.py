@@ -14,6 +14,7 @@ from redis.exceptions import TryAgainError, WatchError
 from perfkit.pools import Endpoint, OptimizedRedis
 from perfkit.pools.failures import RedisTimeout
 from perfkit.pools.server.cluster import ClusterServer, SlotMove
+from tests.pools.balance import balanced
 from tests.pools.waiting import until
 
 Opened = Callable[..., OptimizedRedis]
@@ -48,14 +49,6 @@ def half_moved(cluster: ClusterServer, elsewhere: int) -> Iterator[Callable[[], 
     for move in begun:
         if cluster.owner(SLOT) != move.target:
             cluster.finish_move(move)
-
-
-async def balanced(client: OptimizedRedis) -> dict[str, Any]:
-    """Return the metrics of an idle client, whose books must balance."""
-    metrics: dict[str, Any] = await client.get_metrics()
-    assert metrics["calls"] == metrics["ok"] + metrics["failed"] + metrics["rejected"] + metrics["cancelled"]
-    assert (metrics["in_flight"], metrics["own_connections"], metrics["waiting"]) == (0, 0, 0)
-    return metrics
 
 
 @asynccontextmanager
