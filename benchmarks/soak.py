@@ -25,7 +25,7 @@ from soak_parts.work import Caller, Findings, fill
 
 from perfkit.events import null_probe
 from perfkit.pools import Endpoint, OptimizedRedis, PoolSettings, PoolsSettings, PoolType, RedisPools
-from perfkit.pools.fault_proxy import FaultProxyProcess
+from perfkit.pools.fault_proxy.process import FaultProxyProcess
 from perfkit.pools.server import RedisServer
 
 TRANSPORTS = ("mux", "classic")

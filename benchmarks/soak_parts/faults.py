@@ -11,7 +11,8 @@ from contextlib import suppress
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from perfkit.pools.fault_proxy import FaultProxyProcess, StreamToxics, Toxics
+from perfkit.pools.fault_proxy.process import FaultProxyProcess
+from perfkit.pools.fault_proxy.toxics import StreamToxics, Toxics
 from perfkit.pools.server import RedisServer
 
 __all__ = ["Faults"]

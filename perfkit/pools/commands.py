@@ -62,8 +62,10 @@ _SAME_TWICE = frozenset(
     {"SET", "SETEX", "PSETEX", "MSET", "MSETEX", "DEL", "UNLINK", "EXPIRE", "PEXPIRE", "EXPIREAT"}
     | {"PEXPIREAT", "TOUCH", "HSET", "HMSET", "HSETEX", "HEXPIRE", "SETRANGE", "LSET", "GETEX", "SCRIPT LOAD"}
 )
-"""Twice leaves Redis as once does. Left out is what callers ask in order to learn whether they were first, such
-as `SADD`, `SREM`, `HDEL`, `ZREM`, `SETBIT`, `PERSIST`, `PFADD`: the second answer would say that they were not."""
+"""Twice leaves Redis as once does.
+
+Left out is what callers ask to learn whether they were first (`SADD`, `SREM`, `HDEL`, `ZREM`, `SETBIT`,
+`PERSIST`, `PFADD`): the second answer would say that they were not."""
 
 _CONDITIONAL = frozenset({"SET", "MSETEX", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT", "HSETEX", "HEXPIRE"})
 _CONDITIONS = frozenset({"NX", "XX", "FNX", "FXX", "GET", "IFEQ", "IFNE", "IFDEQ", "IFDNE", "GT", "LT"})
