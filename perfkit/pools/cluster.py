@@ -106,9 +106,7 @@ class OptimizedRedisCluster(BatchCommands, RoutingCluster):  # type: ignore[misc
             else:
                 reply = await lane.send(packed)
         except BaseException as failure:
-            first = partial(nodes.go_on, slot, node, packed, failure)
-            again = partial(nodes.send, slot, packed, reads=kind.reads)
-            recovered = await self._recovered(first, again, args)
+            recovered = await self._go_on(failure, slot, node, packed, args)
             if recovered.missed:
                 return recovered.reply
             reply = recovered.reply
@@ -185,27 +183,46 @@ class OptimizedRedisCluster(BatchCommands, RoutingCluster):  # type: ignore[misc
             send = partial(super().execute_command, *args, **options)
         else:
             send = partial(self._send_to_slot, slot, packed, reads=is_read(args))
-        recovered = await self._recovered(send, send, args)
-        if recovered.missed or slot is None:
-            return recovered.reply  # redis-py has made the answer
-        answer = self._answers.answer(args, recovered.reply, options)
+        try:
+            reply = await send()
+        except BaseException as failure:
+            recovered = await self._recovered(failure, send, args)
+            if recovered.missed:
+                return recovered.reply
+            reply = recovered.reply
+        else:
+            self._counts.ok += 1
+        if slot is None:
+            return reply  # redis-py has made the answer
+        answer = self._answers.answer(args, reply, options)
         return await answer if inspect.isawaitable(answer) else answer
 
-    async def _recovered(
-        self,
-        first: Callable[[], Coroutine[Any, Any, Any]],
-        again: Callable[[], Coroutine[Any, Any, Any]],
-        args: tuple[Any, ...],
+    async def _go_on(
+        self, failure: BaseException, slot: int, node: ClusterNode | None, packed: bytes, args: Command
     ) -> Recovered:
-        """Run an attempt, and what `Lane.recover` does after it; count how it ended."""
+        """Follow a node that points elsewhere, or ask the primary for its replica; else as any failure."""
         try:
-            reply = await first()
-        except BaseException as failure:
+            try:
+                reply = await self._nodes.go_on(slot, node, packed, failure)
+            except BaseException as later:
+                failure = later
+            else:
+                self._counts.ok += 1
+                return Recovered(reply, missed=False)
+            again = partial(self._nodes.send, slot, packed, reads=is_read(args))
+            return await self._recovered(failure, again, args)
+        finally:
+            del failure  # its traceback holds this frame
+
+    async def _recovered(
+        self, failure: BaseException, again: Callable[[], Coroutine[Any, Any, Any]], args: Command
+    ) -> Recovered:
+        try:
             return await self._lane.recover(
                 failure, again, repeatable=partial(is_repeatable, args), miss=partial(miss_of, args)
             )
-        self._counts.ok += 1
-        return Recovered(reply, missed=False)
+        finally:
+            del failure  # as above
 
     async def _send_to_slot(self, slot: int, packed: bytes, *, reads: bool) -> Any:
         await self.initialize()

@@ -10,12 +10,11 @@ before it has been answered when it is sent, and what comes after is sent when i
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import count, groupby
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, Final
 
 from redis.asyncio.cluster import ClusterNode
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
@@ -23,37 +22,18 @@ from redis.exceptions import RedisClusterException, RedisError, ResponseError
 from perfkit.errors import Unavailable
 from perfkit.pools.answers import Answers
 from perfkit.pools.batch import Command
+from perfkit.pools.cluster_pieces import Part, Piece, all_of, by_node, redirected_by_node, slot_of_part
 from perfkit.pools.commands import NO_MISS, is_repeatable, miss_of, misses_of
-from perfkit.pools.failures import RedisLost, RedisTimeout, blames_server
+from perfkit.pools.failures import blames_server
 from perfkit.pools.lane import Lane
 from perfkit.pools.routing import REDIRECTIONS, NodeClients
+from perfkit.pools.slots import slot_of
 from perfkit.pools.wire import pack
 
 __all__ = ["ClusterBatches"]
 
-T = TypeVar("T")
 _ASKING: Final = pack(("ASKING",))
 _NONE_YET: Final = object()
-
-
-class _Part(NamedTuple):
-    """One command of a batch, ready to be sent."""
-
-    command: Command
-    options: dict[str, Any]
-    packed: bytes
-    slot: int | None
-
-
-class _Piece(NamedTuple):
-    """What one node is sent at once."""
-
-    node: ClusterNode | None
-    """None where no node is known to serve the slot."""
-    asking: bool
-    """Whether each command is preceded by `ASKING`."""
-    ats: list[int]
-    """Which commands, by their places in the batch."""
 
 
 class ClusterBatches:
@@ -97,12 +77,12 @@ class ClusterBatches:
             redis.exceptions.DataError: an argument cannot be stored; nothing was sent.
             Unavailable: a node could not be asked; what the others were sent has happened.
         """
-        each = options or [{}] * len(commands)
+        each = options or [{} for _ in commands]
         packed = [pack(command) for command in commands]
         with suppress(RedisError, Unavailable):  # told where it is counted, when the commands are sent
             await self._nodes.map.read()
         parts = [
-            _Part(command, dict(given), bytes_, await self._slot_found(command))
+            Part(command, given, bytes_, await self._slot_of(command))
             for command, given, bytes_ in zip(commands, each, packed, strict=True)
         ]
         answers: list[Any] = []
@@ -113,42 +93,47 @@ class ClusterBatches:
                 answers += [await self._run_alone(part) for part in run]
         return await self._answers.settled(answers)
 
-    async def _run_alone(self, part: _Part) -> Any:
+    async def _slot_of(self, command: Command) -> int | None:
+        kind = self._answers.known.get(command[0]) or self._answers.learn(command[0])
+        slot = None if kind.may_need_own else slot_of(command)
+        return await self._slot_found(command) if slot is None else slot
+
+    async def _run_alone(self, part: Part) -> Any:
         try:
             return await self._run_one(*part.command, **part.options)
         except RedisClusterException as refusal:
             return refusal
-        except RedisError as refusal:
-            if (
-                isinstance(refusal, ResponseError) or type(refusal) is RedisError
-            ):  # the latter is redis-py's own
-                return refusal
+        except RedisError as failure:
+            redis_pys_own = type(failure) is RedisError  # such as of a command that no server knows
+            if redis_pys_own or isinstance(failure, ResponseError):
+                return failure
             raise
 
-    async def _run_by_node(self, parts: list[_Part]) -> list[Any]:
+    async def _run_by_node(self, parts: list[Part]) -> list[Any]:
         """Send commands of known slots, and what is redirected again, until all are answered."""
         answers: list[Any] = [None] * len(parts)
         known, learn = self._answers.known, self._answers.learn
         names = [part.command[0] for part in parts]
         reads = all((known.get(name) or learn(name)).reads for name in names)  # after a write: of the primary
-        pieces = self._by_node(parts, range(len(parts)), reads=reads)
+        pieces = by_node(self._nodes, parts, range(len(parts)), reads=reads)
         since_s = self._lane.gate.clock()
         for round_ in count():
-            outcomes = await _together(
+            outcomes = await all_of(
                 [self._send_piece(piece, [parts[at] for at in piece.ats]) for piece in pieces]
             )
             redirected: list[tuple[ClusterNode, int, Exception]] = []
             for piece, outcome in zip(pieces, outcomes, strict=True):
                 for at, answer in zip(piece.ats, outcome, strict=True):
                     answers[at] = answer
-                    if piece.node is not None and isinstance(answer, REDIRECTIONS):
-                        redirected.append((piece.node, at, answer))
-            pieces = await self._redirected(redirected, round_, since_s)
+                    if isinstance(answer, REDIRECTIONS):
+                        node = piece.node or self._nodes.node_of(slot_of_part(parts[at]), reads=False)
+                        redirected.append((node, at, answer))
+            pieces = await redirected_by_node(self._nodes, redirected, round_, since_s)
             if not pieces:
                 break
         return [self._or_miss(part, answer) for part, answer in zip(parts, answers, strict=True)]
 
-    async def _send_piece(self, piece: _Piece, parts: list[_Part]) -> list[Any]:
+    async def _send_piece(self, piece: Piece, parts: list[Part]) -> list[Any]:
         """Send a node its part and return the answers; redirections and refusals among them."""
         counts = self._lane.gate.counts
         counts.calls += 1
@@ -156,10 +141,15 @@ class ClusterBatches:
         again = partial(self._sent_anew, parts, replies)
         try:
             try:
-                replies[:] = await self._sent(piece.node, piece.asking, parts)
+                if piece.node is None:
+                    await again()
+                else:
+                    replies[:] = await self._sent(piece.node, piece.asking, parts)
             except BaseException as failure:
-                self._note(piece.node, failure)
-                if piece.node is None or not self._nodes.has_substitute(piece.node, failure):
+                if piece.node is None:
+                    raise
+                self._nodes.note(piece.node, failure)
+                if not self._nodes.has_substitute(piece.node, failure):
                     raise
                 await again()
         except BaseException as failure:
@@ -177,10 +167,7 @@ class ClusterBatches:
         answer = self._answers.answer
         return [answer(part.command, reply, part.options) for part, reply in zip(parts, replies, strict=True)]
 
-    async def _sent(self, node: ClusterNode | None, asking: bool, parts: list[_Part]) -> list[Any]:
-        if node is None:
-            await self._nodes.map.read()
-            node = self._nodes.node_of(_slot(parts[0]), reads=False)
+    async def _sent(self, node: ClusterNode, asking: bool, parts: list[Part]) -> list[Any]:
         lane = self._nodes.lane_of(node)
         if not asking:
             return await lane.send_serving(b"".join([part.packed for part in parts]), len(parts))
@@ -191,71 +178,23 @@ class ClusterBatches:
             for asked, reply in zip(replies[::2], replies[1::2], strict=True)
         ]
 
-    async def _sent_anew(self, parts: list[_Part], replies: list[Any]) -> None:
-        """Send what is without its reply once more, to the primaries that serve the slots by now."""
+    async def _sent_anew(self, parts: list[Part], replies: list[Any]) -> None:
+        """Send what is without its reply, to the primaries that serve the slots by now."""
+        await self._nodes.map.read()
         missing = [at for at, reply in enumerate(replies) if reply is _NONE_YET]
-        for piece in self._by_node(parts, missing, reads=False):
+        for piece in by_node(self._nodes, parts, missing, reads=False):
+            node = piece.node or self._nodes.node_of(slot_of_part(parts[piece.ats[0]]), reads=False)
             try:
-                found = await self._sent(piece.node, False, [parts[at] for at in piece.ats])
+                found = await self._sent(node, False, [parts[at] for at in piece.ats])
             except BaseException as failure:
-                self._note(piece.node, failure)
+                self._nodes.note(node, failure)
                 raise
             for at, reply in zip(piece.ats, found, strict=True):
                 replies[at] = reply
 
-    def _note(self, node: ClusterNode | None, failure: BaseException) -> None:
-        if node is not None:
-            self._nodes.note(node, failure)
-
-    def _by_node(self, parts: list[_Part], ats: Iterable[int], *, reads: bool) -> list[_Piece]:
-        pieces: dict[str, _Piece] = {}
-        chosen: dict[int, ClusterNode | None] = {}
-        for at in ats:
-            slot = _slot(parts[at])
-            if slot not in chosen:
-                try:
-                    chosen[slot] = self._nodes.node_of(slot, reads=reads)
-                except RedisLost:
-                    chosen[slot] = None  # found out again, and told, where it is sent
-            node = chosen[slot]
-            pieces.setdefault(node.name if node else "", _Piece(node, False, [])).ats.append(at)
-        return list(pieces.values())
-
-    async def _redirected(
-        self, redirected: list[tuple[ClusterNode, int, Exception]], round_: int, since_s: float
-    ) -> list[_Piece]:
-        """Return where to send what was redirected; nothing, once that has taken too long."""
-        follow = self._nodes.follow
-        try:
-            followed = await _together([follow(node, to, round_, since_s) for node, _at, to in redirected])
-        except RedisTimeout:
-            return []  # the answer is then where it was pointed to last
-        pieces: dict[tuple[str, bool], _Piece] = {}
-        for (_node, at, _to), (there, asking) in zip(redirected, followed, strict=True):
-            pieces.setdefault((there.name, asking), _Piece(there, asking, [])).ats.append(at)
-        for piece in pieces.values():
-            piece.ats.sort()
-        return list(pieces.values())
-
-    def _or_miss(self, part: _Part, answer: Any) -> Any:
+    def _or_miss(self, part: Part, answer: Any) -> Any:
         """Return a miss for what its node cannot serve, where the workload wants that."""
         if self._degrades and (isinstance(answer, REDIRECTIONS) or blames_server(answer)):
             miss = miss_of(part.command)
             return answer if miss is NO_MISS else miss
         return answer
-
-
-def _slot(part: _Part) -> int:
-    assert part.slot is not None  # noqa: S101  # for the type checker: commands without were run alone
-    return part.slot
-
-
-async def _together(pieces: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Return what all come to, or raise the first failure, once all have ended: none is left running."""
-    if len(pieces) == 1:
-        return [await pieces[0]]
-    outcomes = await asyncio.gather(*pieces, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-    return cast("list[T]", outcomes)

@@ -25,7 +25,7 @@ from perfkit.errors import Unavailable
 from perfkit.pools.answers import Answers
 from perfkit.pools.batch import Command
 from perfkit.pools.client import OptimizedRedis
-from perfkit.pools.commands import needs_own_connection, word
+from perfkit.pools.commands import is_read, needs_own_connection, word
 from perfkit.pools.gate import Gate
 from perfkit.pools.routing import REDIRECTIONS, NodeClients
 from perfkit.pools.settings import PoolSettings
@@ -104,6 +104,11 @@ class RoutingCluster(RedisCluster):
             return None  # it is told where it is counted, when the command is run
 
     transaction = Redis.transaction  # type: ignore[assignment]  # redis-py's of a cluster blocks the loop to wait
+
+    async def get_nodes_from_slot(self, command: str, *args: Any) -> list[ClusterNode]:
+        """Return the node of the keys of a command that only redis-py can find."""
+        slot = await self._determine_slot(command, *args)
+        return [self._nodes.node_of(slot, reads=is_read((command,)))]
 
     def get_default_node(self) -> ClusterNode:
         """Return the node that is asked what any can answer: not one that is known to be down."""

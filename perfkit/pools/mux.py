@@ -112,6 +112,8 @@ class MuxTransport:
                 if task.cancelled() and not _is_being_cancelled():
                     raise PoolClosed(self._gate.name) from None
                 raise
+            finally:
+                del task  # it holds the failure, whose traceback holds this frame
         return connection
 
     async def aclose(self) -> None:

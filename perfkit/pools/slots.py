@@ -55,10 +55,12 @@ def slot_of_key(key: Any) -> int:
     True
     """
     if isinstance(key, str):
-        key = key.encode("utf-8", "surrogatepass")
+        text = key.encode("utf-8", "surrogatepass")
     elif isinstance(key, int | float):
-        key = repr(key).encode()
-    slot: int = key_slot(bytes(key))
+        text = repr(key).encode()
+    else:
+        text = bytes(key)
+    slot: int = key_slot(text)
     return slot
 
 
@@ -89,6 +91,8 @@ def slot_of(args: Sequence[Any]) -> int | None:
 
 
 def _common_slot(keys: Sequence[Any]) -> int | None:
+    if len(keys) == 1:
+        return slot_of_key(keys[0])
     slots = set(map(slot_of_key, keys))
     return slots.pop() if len(slots) == 1 else None
 

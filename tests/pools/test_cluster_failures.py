@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
@@ -316,3 +318,27 @@ async def test_a_cluster_that_is_down_as_a_whole_is_refused_as_a_whole(opened: O
         await balanced(client)
         await balanced(cache)
         await pools.aclose()
+
+
+async def test_a_failure_leaves_no_garbage_behind(client: OptimizedRedis, losing: ClusterServer) -> None:
+    """An exception whose traceback holds the frame that holds it stays until the next collection."""
+    lost = of_node(losing, 1)
+    losing.kill_node(1)
+    gc.collect()
+    gc.disable()
+    try:
+        for ask in (
+            lambda: client.get(lost[0]),
+            lambda: client.exists(lost[0]),
+            lambda: client.batch_get(lost),
+            lambda: client.pipeline().get(lost[0]).execute(),
+            lambda: client.pipeline(transaction=True).get(lost[0]).execute(),
+        ):
+            for _ in range(5):
+                with contextlib.suppress(RedisLost, CircuitOpen):
+                    await ask()
+        await until(lambda: client._nodes.map._reading.done())  # type: ignore[attr-defined]
+        left = [each for each in gc.get_objects() if isinstance(each, RedisLost | CircuitOpen)]
+    finally:
+        gc.enable()
+    assert len(left) <= 2  # the last one, and that of the reading of the map, which its task keeps

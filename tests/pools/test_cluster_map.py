@@ -125,6 +125,24 @@ async def test_a_node_that_left_is_parted_from_and_its_totals_stay(opened: Opene
         assert (metrics["connections"], metrics["waits"], metrics["nodes"]) == (1, 3, 1)
 
 
+async def test_a_batch_goes_on_when_the_map_is_found_at_the_second_try(opened: Opened) -> None:
+    """Its keys are then divided among the nodes, each asked for its own."""
+    tries = 0
+
+    def answer(command: Command, visit: Visit) -> Answer:
+        nonlocal tries
+        if command[:2] == [b"CLUSTER", b"SLOTS"]:
+            tries += 1
+            return b"-LOADING it is\r\n" if tries < 3 else _slots_reply(first.port, [second.port])
+        return b"*1\r\n" + bulk("first" if visit in first.visits else "second")
+
+    async with scripted(answer) as first, scripted(answer) as second:
+        client = opened(Endpoint.from_url(f"redis://127.0.0.1:{first.port}/0?cluster=true"), retries=2)
+        found = await client.batch_get(["a", "b", "c", "d"])  # of both halves of the slots
+        assert found == [b"second", b"first", b"first", b"second"]
+        await balanced(client)
+
+
 async def test_two_nodes_that_point_at_each_other_do_not_keep_a_caller_for_ever(opened: Opened) -> None:
     """After some turns it waits between them, and at last it is told."""
 
