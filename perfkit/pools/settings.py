@@ -21,8 +21,7 @@ class PoolSettings(Section):
     max_connections: Annotated[
         int, Field(ge=1, le=1000), Knob("connections", "concurrency against server memory", scale="log")
     ] = 8
-    """The most connections lent to one caller each: all of transport classic; on mux only subscriptions,
-    blocking commands and WATCH."""
+    """The most connections lent to one caller each; on `mux` only for subscriptions, waiting commands, WATCH."""
 
     acquire_timeout_seconds: Annotated[
         float, Field(gt=0, le=60), Knob("s", "patience against a quick refusal", scale="log")
