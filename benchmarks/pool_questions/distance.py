@@ -13,9 +13,9 @@ RTT_MS = (0, 1, 2, 5)
 
 async def away(found: Clients, url: str, rounds: int) -> str:
     """Put a proxy of its own process in between and compare at each distance."""
-    if find_spec("perfkit.pools.fault_proxy_process") is None:
+    if find_spec("perfkit.pools.fault_proxy.process") is None:
         return "Not measured: this version has no proxy in a process of its own."
-    from perfkit.pools.fault_proxy_process import FaultProxyProcess
+    from perfkit.pools.fault_proxy.process import FaultProxyProcess
 
     await found.ours.set(KEY, VALUE)
     rows: list[list[str]] = []

@@ -23,12 +23,13 @@ from perfkit.lab.results import How
 from perfkit.lab.traffic import Fault
 from perfkit.lab.world import SimulatedFaults, simulated_endpoint
 from perfkit.pools import Endpoint
+from perfkit.pools.fault_proxy.process import FaultProxyProcess
+from perfkit.pools.fault_proxy.toxics import Toxics
 from perfkit.pools.server import open_endpoint
 
 if TYPE_CHECKING:
     from perfkit.lab.rigs.rig import Rig
     from perfkit.lab.scenario import Scenario, World
-    from perfkit.pools.fault_proxy_process import FaultProxyProcess
 
 __all__ = ["Line", "Lines", "measured_lines", "simulated_lines"]
 
@@ -96,8 +97,6 @@ def _measured_line(held: ExitStack, scenario: Scenario, endpoint: Endpoint, rtt_
     if "stall" in kinds:
         strikes["stall"] = partial(_stall, _own_server_pid(endpoint))
     if rtt_ms or kinds - {"stall"}:
-        from perfkit.pools.fault_proxy_process import FaultProxyProcess  # most scenarios need none
-
         upstream = os.environ.get("PERFKIT_REDIS_URL") or f"unix://{endpoint.connection['path']}"
         proxy = held.enter_context(FaultProxyProcess.start(upstream, rtt_ms=rtt_ms or 0.0))
         endpoint = Endpoint.from_url(proxy.url)
@@ -131,8 +130,6 @@ async def _reset(proxy: FaultProxyProcess, _fault: Fault) -> None:
 
 
 async def _blackhole(proxy: FaultProxyProcess, fault: Fault) -> None:
-    from perfkit.pools.toxics import Toxics
-
     proxy.set(Toxics.both(blackhole=True))
     try:
         await asyncio.sleep(fault.seconds)

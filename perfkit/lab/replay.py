@@ -7,6 +7,10 @@ expiry times: a Redis that never evicts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from perfkit.cache import MemoryTier
 from perfkit.cache.settings import CacheSettings
 from perfkit.lab.workload import Workload
@@ -15,10 +19,14 @@ __all__ = ["replay"]
 
 
 def replay(
-    settings: CacheSettings, workload: Workload, *, start: int = 0, stop: int | None = None
+    settings: CacheSettings, workload: Workload, *, counted: Sequence[range] | None = None
 ) -> dict[str, float]:
-    """Return `hit_ratio` and `l1_hit_ratio` over requests `start` to `stop`, warmed by those before."""
-    stop = len(workload) if stop is None else stop
+    """Return `hit_ratio` and `l1_hit_ratio` over stretches of requests (default: all), warmed by the rest."""
+    counted = [range(len(workload))] if counted is None else counted
+    counts = np.zeros(max(stretch.stop for stretch in counted), dtype=bool)
+    for stretch in counted:
+        counts[stretch.start : stretch.stop] = True
+    stop = len(counts)
     now = 0.0
     memory = MemoryTier(
         max_entries=settings.l1_max_entries,
@@ -45,10 +53,10 @@ def replay(
         if loaded:
             until = l2_until[number] = now + settings.l2_ttl_seconds
         memory.set(key, size, ttl_seconds=min(settings.l1_ttl_seconds, until - now))
-        if index >= start:
+        if counts[index]:
             reads += 1
             loads += loaded
-    n = stop - start
+    n = int(counts.sum())
     return {"hit_ratio": 1 - loads / n, "l1_hit_ratio": 1 - reads / n}
 
 

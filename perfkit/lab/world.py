@@ -62,17 +62,17 @@ class SimulatedFaults:
         await self._answers.wait()
 
 
-def simulated_endpoint(delay_ms: float, faults: SimulatedFaults) -> Endpoint:
+def simulated_endpoint(delay_ms: float, faults: SimulatedFaults | None = None) -> Endpoint:
     """Return a stand-in for Redis that answers after a delay on the running loop's clock, unless struck."""
     _put_fakeredis_on_our_clock()
-    delay_s = delay_ms / 1_000
+    delay_s, fate = delay_ms / 1_000, faults or SimulatedFaults()
 
     class Delayed(fakeredis.FakeAsyncRedisConnection):
         async def read_response(self, *args: Any, **options: Any) -> Any:
-            before = faults.resets
+            before = fate.resets
             await asyncio.sleep(delay_s)
-            await faults.over()
-            if faults.resets != before:  # an idle connection is opened again before its next use, unseen
+            await fate.over()
+            if fate.resets != before:  # an idle connection is opened again before its next use, unseen
                 await self.disconnect(nowait=True)
                 raise RedisConnectionError("The connection was reset.")
             return await super().read_response(*args, **options)

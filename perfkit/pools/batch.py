@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
 from redis.exceptions import ResponseError
@@ -39,6 +40,9 @@ class BatchCommands(ABC):
         values: list[bytes | None] = []
         for chunk in self._chunks(keys, len):
             groups = self._together(chunk)
+            if len(groups) == 1:
+                values += _all_or_raise(await self._run_many([("MGET", *chunk)]))[0]
+                continue
             replies = await self._run_many([("MGET", *(chunk[at] for at in group)) for group in groups])
             found: list[Any] = [None] * len(chunk)
             for group, reply in zip(groups, _all_or_raise(replies), strict=True):
@@ -103,17 +107,27 @@ class BatchCommands(ABC):
         """Return the positions of keys that one command may name together: all, where there is one server."""
         return [range(len(keys))]
 
-    def _chunks(self, items: Iterable[T], size: Any) -> Iterator[list[T]]:
-        chunk: list[T] = []
-        held = 0
-        for item in items:
-            chunk.append(item)
-            held += size(item)
-            if len(chunk) >= self._chunk or held >= self._chunk_bytes:
-                yield chunk
-                chunk, held = [], 0
-        if chunk:
+    def _chunks(self, items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+        iterator = iter(items)
+        while many := list(islice(iterator, self._chunk)):
+            if sum(map(size, many)) <= self._chunk_bytes:
+                yield many
+            else:
+                yield from _split(many, size, self._chunk_bytes)
+
+
+def _split(items: Iterable[T], size: Callable[[T], int], most_bytes: int) -> Iterator[list[T]]:
+    """Yield lists that end with the item that makes them as large as they may be."""
+    chunk: list[T] = []
+    held = 0
+    for item in items:
+        chunk.append(item)
+        held += size(item)
+        if held >= most_bytes:
             yield chunk
+            chunk, held = [], 0
+    if chunk:
+        yield chunk
 
 
 def _set_together(pairs: Sequence[tuple[str, Encodable]], life_ms: int | None) -> Command:

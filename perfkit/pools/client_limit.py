@@ -31,7 +31,7 @@ class ClientDemand:
 
     >>> demand = client_demand(PoolsSettings(server_max_clients=100), instances=10)
     >>> demand.of_an_instance, demand.clients, demand.limit, demand.fits
-    (34, 340, 80, False)
+    (33, 330, 80, False)
     """
 
     instances: int

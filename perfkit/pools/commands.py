@@ -32,6 +32,9 @@ _WAITING = frozenset(
 )
 """Waiting is their purpose, so they would hold up everybody behind them."""
 
+_TICK_S = 0.1
+"""Of Redis's clock for those who wait, `hz 10`."""
+
 _STATEFUL = frozenset(
     {"AUTH", "HELLO", "SELECT", "RESET", "QUIT", "MONITOR", "SYNC", "PSYNC", "MULTI", "EXEC", "DISCARD"}
     | {"WATCH", "UNWATCH", "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE"}
@@ -51,19 +54,22 @@ _READS = frozenset(
     | {"SINTER", "SUNION", "SDIFF", "SINTERCARD", "BITCOUNT", "BITPOS", "GETBIT", "PFCOUNT", "GEOPOS"}
     | {"GEODIST", "GEOSEARCH", "XRANGE", "XREVRANGE", "XLEN", "XREAD", "XINFO", "SCAN", "HSCAN", "SSCAN"}
     | {"ZSCAN", "KEYS", "DBSIZE", "RANDOMKEY", "DUMP", "OBJECT", "MEMORY", "PING", "ECHO", "TIME", "INFO"}
-    | {"LASTSAVE", "ROLE", "COMMAND", "CLUSTER", "EVAL_RO", "EVALSHA_RO", "FCALL_RO", "SCRIPT EXISTS"}
+    | {"LASTSAVE", "ROLE", "COMMAND", "EVAL_RO", "EVALSHA_RO", "FCALL_RO", "SCRIPT EXISTS"}
 )
 """They change nothing."""
 
 _SAME_TWICE = frozenset(
     {"SET", "SETEX", "PSETEX", "MSET", "MSETEX", "DEL", "UNLINK", "EXPIRE", "PEXPIRE", "EXPIREAT"}
-    | {"PEXPIREAT", "PERSIST", "TOUCH", "HSET", "HMSET", "HDEL", "HSETEX", "HEXPIRE", "SADD", "SREM", "ZREM"}
-    | {"SETBIT", "SETRANGE", "LSET", "PFADD", "GETEX", "SCRIPT LOAD"}
+    | {"PEXPIREAT", "TOUCH", "HSET", "HMSET", "HSETEX", "HEXPIRE", "SETRANGE", "LSET", "GETEX", "SCRIPT LOAD"}
 )
-"""Twice leaves Redis as once does; only the answer of the second may differ."""
+"""Twice leaves Redis as once does.
 
-_SET_ONCE = frozenset({"NX", "XX", "GET", "IFEQ", "IFNE", "IFDEQ", "IFDNE", "GT", "LT"})
-"""Conditions whose answer, and with it what the caller does next, would differ the second time."""
+Left out is what callers ask to learn whether they were first (`SADD`, `SREM`, `HDEL`, `ZREM`, `SETBIT`,
+`PERSIST`, `PFADD`): the second answer would say that they were not."""
+
+_CONDITIONAL = frozenset({"SET", "MSETEX", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT", "HSETEX", "HEXPIRE"})
+_CONDITIONS = frozenset({"NX", "XX", "FNX", "FXX", "GET", "IFEQ", "IFNE", "IFDEQ", "IFDNE", "GT", "LT"})
+"""With one of these the second answer, and with it what the caller does next, would differ as well."""
 
 _MISSES: dict[str, Callable[[Sequence[Any]], Any]] = {
     "GET": lambda _: None,
@@ -106,8 +112,10 @@ def waits_by_design(args: Sequence[Any]) -> bool:
 def longest_wait_s(args: Sequence[Any]) -> float:
     """Return how long a command may wait on purpose, in seconds: 0 for most, infinity where it says for ever.
 
-    >>> longest_wait_s(("GET", "a")), longest_wait_s(("BLPOP", "q", 2.5)), longest_wait_s(("WAIT", 1, 200))
-    (0.0, 2.5, 0.2)
+    Redis looks ten times a second who has waited long enough, so that much is added.
+
+    >>> longest_wait_s(("GET", "a")), longest_wait_s(("BLPOP", "q", 2.5)), longest_wait_s(("WAIT", 1, 400))
+    (0.0, 2.6, 0.5)
     >>> longest_wait_s(("XREAD", "BLOCK", 0, "STREAMS", "s", "$"))
     inf
     """
@@ -120,9 +128,10 @@ def longest_wait_s(args: Sequence[Any]) -> float:
     else:
         at = 1 if name in ("BLMPOP", "BZMPOP") else -1
     try:
-        return float(args[at]) * unit_s or math.inf
+        given_s = float(args[at]) * unit_s
     except (ValueError, TypeError, IndexError):
         return math.inf  # Redis will say what is wrong with it
+    return given_s + _TICK_S if given_s else math.inf
 
 
 def changes_connection(args: Sequence[Any]) -> bool:
@@ -152,15 +161,15 @@ def is_repeatable(args: Sequence[Any]) -> bool:
     (True, False)
     >>> is_repeatable(("SET", "a", 1, "PX", 5)), is_repeatable(("SET", "lock", 1, "NX"))
     (True, False)
+    >>> is_repeatable(("SADD", "seen", "a")), is_repeatable(("HSETEX", "h", "FNX", "FIELDS", 1, "f", "v"))
+    (False, False)
     """
     name = word(args[0])
     if name in _READS:
         return not waits_by_design(args)
     if name not in _SAME_TWICE:
         return False
-    return name not in ("SET", "MSETEX", "EXPIRE", "PEXPIRE", "HSETEX") or _SET_ONCE.isdisjoint(
-        map(word, args[3:])
-    )
+    return name not in _CONDITIONAL or _CONDITIONS.isdisjoint(map(word, args[2:]))
 
 
 def is_read(args: Sequence[Any]) -> bool:

@@ -24,16 +24,19 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from perfkit.errors import Unavailable
+from perfkit.errors import CircuitOpen, PoolExhausted, Unavailable
 
 E = TypeVar("E", bound=Exception)
 
 __all__ = [
     "PoolClosed",
+    "RedisCircuitOpen",
     "RedisLost",
+    "RedisPoolExhausted",
     "RedisTimeout",
     "anew",
     "as_ours",
+    "as_redis",
     "blames_server",
     "is_passing",
     "may_have_happened",
@@ -60,7 +63,15 @@ class RedisTimeout(Unavailable, RedisTimeoutError):
         self.sent = sent
 
 
-class PoolClosed(Unavailable):
+class RedisCircuitOpen(CircuitOpen, RedisConnectionError):
+    """The pool's breaker is open; nothing was sent."""
+
+
+class RedisPoolExhausted(PoolExhausted, RedisConnectionError):
+    """The pool had no room in time; nothing was sent."""
+
+
+class PoolClosed(Unavailable, RedisConnectionError):
     """The pool was closed for good; nothing was sent."""
 
     def __init__(self, pool: str) -> None:
@@ -73,6 +84,7 @@ class PoolClosed(Unavailable):
 _REFUSING = (BusyLoadingError, MasterDownError, ClusterDownError, ReadOnlyError)
 _DOWN = (RedisConnectionError, RedisTimeoutError, *_REFUSING)
 _REFUSED = (AuthenticationError, AuthorizationError)
+_NOT_ASKED = (CircuitOpen, PoolExhausted, PoolClosed)
 
 
 def blames_server(failure: BaseException) -> bool:
@@ -81,11 +93,20 @@ def blames_server(failure: BaseException) -> bool:
     A wrong password, a wrong type or a full memory is an answer: the server is there. One that is busy with a
     script that does not end answers, too, but nothing else.
     """
-    if not isinstance(failure, RedisError) or isinstance(failure, _REFUSED):
+    if not isinstance(failure, RedisError) or isinstance(failure, (*_REFUSED, *_NOT_ASKED)):
         return False
     if isinstance(failure, _DOWN):
         return True
     return isinstance(failure, ResponseError) and "BUSY " in str(failure)
+
+
+def as_redis(refusal: CircuitOpen | PoolExhausted) -> Unavailable:
+    """Return a refusal by breaker or limit, which know nothing of Redis, as redis-py's error as well."""
+    if isinstance(refusal, PoolExhausted):
+        return RedisPoolExhausted(str(refusal), pool=refusal.pool, waited_seconds=refusal.waited_seconds)
+    return RedisCircuitOpen(
+        str(refusal), dependency=refusal.dependency, retry_after_seconds=refusal.retry_after_seconds
+    )
 
 
 def as_ours(failure: BaseException, pool: str) -> BaseException:
@@ -111,6 +132,8 @@ def may_have_happened(failure: BaseException) -> bool:
     """Tell whether a command that failed so may have been carried out; an answer says that it was not."""
     if isinstance(failure, (RedisLost, RedisTimeout)):
         return failure.sent
+    if isinstance(failure, _NOT_ASKED):
+        return False
     return isinstance(failure, (RedisConnectionError, RedisTimeoutError)) and not isinstance(
         failure, _REFUSING
     )

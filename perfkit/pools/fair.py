@@ -25,8 +25,7 @@ from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from perfkit.errors import PoolExhausted
-from perfkit.pools.failures import PoolClosed, RedisLost, RedisTimeout
+from perfkit.pools.failures import PoolClosed, RedisLost, RedisPoolExhausted, RedisTimeout
 from perfkit.pools.settings import PoolSettings
 
 __all__ = ["FairPool"]
@@ -114,7 +113,7 @@ class FairPool(ConnectionPool):
                 await self._slots.acquire()
         except TimeoutError:
             self.refusals += 1
-            raise PoolExhausted(
+            raise RedisPoolExhausted(
                 f"All {self.max_connections} connections of pool {self.name} stayed in use for "
                 f"{patience_s:g} s, and {self.waiting - 1} others wait too. Raise "
                 f"pools.{self.name}.max_connections, or ask less at once.",

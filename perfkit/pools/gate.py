@@ -36,6 +36,9 @@ from perfkit.resilience import (
 __all__ = ["Gate"]
 
 _RETRY_SHARE: Final = 0.1
+_TRIAL_S: Final = 30.0
+_SHORTEST_LINE: Final = 64
+"""A pool that lets through few at a time is for large commands, and for callers with patience."""
 
 
 class Gate:
@@ -90,7 +93,11 @@ class Gate:
             f"pool {name}{where}", _rules(settings), clock=clock, rng=self.rng, probe=self._changed
         )
         self.limiter = Limiter(
-            f"{name}{where}", _limit(settings), patience_s=settings.acquire_timeout_seconds, clock=clock
+            f"{name}{where}",
+            _limit(settings),
+            patience_s=settings.acquire_timeout_seconds,
+            max_waiting=max(_SHORTEST_LINE, settings.inflight_max),
+            clock=clock,
         )
         self._calls_earned = 0
         self.budget = RetryBudget(share=_RETRY_SHARE, clock=clock)
@@ -134,9 +141,11 @@ class Gate:
         """Learn of replies, oldest first, and of the generations of those that say Redis cannot serve.
 
         Only what was sent since the breaker's last change tells it anything, and a connection answers in
-        order: that is the generation of the last run.
+        order: that is the generation of the last run, unless a probe came last, which has none.
         """
         newest = runs[-1][1]
+        if newest < 0:
+            newest = max(generation for _sent_s, generation, _count in runs)
         places = replies = slow = 0
         delays_s = 0.0
         for sent_s, generation, count in runs:
@@ -189,6 +198,9 @@ def _rules(settings: PoolSettings) -> BreakerRules:
         failure_ratio=settings.breaker_failure_ratio,
         open_seconds=settings.breaker_open_seconds,
         max_open_seconds=max(settings.breaker_open_seconds, BreakerRules().max_open_seconds),
+        max_trial_seconds=max(
+            _TRIAL_S, settings.connect_timeout_seconds + 2 * settings.command_timeout_seconds
+        ),
     )
 
 

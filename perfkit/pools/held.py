@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
@@ -27,6 +27,14 @@ class HeldRedis(Redis):
         super().__init__(connection_pool=pool, single_connection_client=True)
         self._deadline = deadline
         self._changed = False
+
+    async def __aenter__(self) -> Self:
+        await self.initialize()
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        # redis-py counts its contexts first and waits for that: cancelled there, it keeps the connection.
+        await self.aclose()
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Give back the connection."""

@@ -23,7 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from perfkit.errors import CircuitOpen, PoolExhausted, Unavailable
 from perfkit.pools.commands import NO_MISS
-from perfkit.pools.failures import PoolClosed, blames_server, is_passing, may_have_happened
+from perfkit.pools.failures import PoolClosed, as_redis, blames_server, is_passing, may_have_happened
 from perfkit.pools.gate import Gate
 from perfkit.pools.mux import MuxTransport
 from perfkit.pools.settings import PoolSettings
@@ -170,7 +170,7 @@ class Lane:
                 if answer is not NO_MISS:
                     counts.missed += calls
                     return Recovered(answer, missed=True)
-            raise failure
+            raise as_redis(failure) if isinstance(failure, _GATE) else failure
         finally:
             del failure  # its traceback holds this frame; gone at once instead of at the next collection
 

@@ -61,7 +61,7 @@ class RedisPools:
         settings: PoolsSettings | None = None,
         endpoint: Endpoint | None = None,
         *,
-        clock: Clock = now_s,
+        clock: Clock | None = None,
         rng: random.Random | None = None,
         probe: Probe = log_probe,
     ) -> None:
@@ -70,7 +70,7 @@ class RedisPools:
         Args:
             settings: Default: the knobs' defaults.
             endpoint: Where Redis is; default: as the environment says.
-            clock: Breakers, limits and deadlines go by it.
+            clock: Breakers, limits and deadlines go by it; default: the running loop's.
             rng: Draws the jitter of retries and of the breaker's waits.
             probe: Hears when a circuit opens or closes, and when the embedded stand-in is used.
         """
@@ -119,7 +119,9 @@ class RedisPools:
 
     def _open(self, kind: PoolType) -> OptimizedRedis:
         settings: PoolSettings = getattr(self._settings, kind.value)
-        make_gate = partial(Gate, kind.value, settings, clock=self._clock, rng=self._rng, probe=self._probe)
+        make_gate = partial(
+            Gate, kind.value, settings, clock=self._clock or _loops_clock(), rng=self._rng, probe=self._probe
+        )
         gate = make_gate()
         if not self._endpoint.cluster:
             return _client(self._endpoint, settings, gate)
@@ -209,6 +211,14 @@ def _client(endpoint: Endpoint, settings: PoolSettings, gate: Gate) -> Optimized
         mux = MuxTransport(gate, settings, endpoint.connection, replica=replica)
     pool = FairPool(gate.name, _lent(settings, embedded=embedded), **_connection(endpoint, settings))
     return OptimizedRedis(Lane(gate, settings, mux), pool, settings, backend=endpoint.backend)
+
+
+def _loops_clock() -> Clock:
+    """The running loop's clock itself: finding the loop at every call would cost more than the breaker."""
+    try:
+        return asyncio.get_running_loop().time
+    except RuntimeError:
+        return now_s
 
 
 def _lent(settings: PoolSettings, *, embedded: bool) -> PoolSettings:

@@ -21,8 +21,7 @@ class PoolSettings(Section):
     max_connections: Annotated[
         int, Field(ge=1, le=1000), Knob("connections", "concurrency against server memory", scale="log")
     ] = 8
-    """The most connections lent to one caller each: all of transport classic; on mux only subscriptions,
-    blocking commands and WATCH."""
+    """The most connections lent to one caller each; on `mux` only for subscriptions, waiting commands, WATCH."""
 
     acquire_timeout_seconds: Annotated[
         float, Field(gt=0, le=60), Knob("s", "patience against a quick refusal", scale="log")
@@ -149,15 +148,15 @@ class PoolsSettings(Section):
         retries=1,
     )
     analytics: PoolSettings = PoolSettings(
-        mux_connections=2,
         max_connections=4,
         acquire_timeout_seconds=5.0,
         connect_timeout_seconds=2.0,
         command_timeout_seconds=10.0,
         slow_call_seconds=2.0,
+        # Redis carries out one command at a time: several large ones are no faster, and all wait for them.
         inflight_min=1,
-        inflight_initial=4,
-        inflight_max=32,
+        inflight_initial=1,
+        inflight_max=1,
         flush_max_commands=1000,
         flush_max_bytes=1_048_576,
         batch_chunk=1000,

@@ -1,9 +1,11 @@
 """What keeps one slow or absent part from taking the others with it."""
 
-from perfkit.resilience.breaker import BreakerRules, BreakerState, CircuitBreaker
+from perfkit.resilience.breaker import BreakerState, CircuitBreaker
 from perfkit.resilience.deadline import Watchdog
-from perfkit.resilience.limit import Aimd, Fixed, Gradient2, Limit, Limiter, Window
+from perfkit.resilience.limit import Aimd, Fixed, Gradient2, Limit, Window
+from perfkit.resilience.limiter import Limiter
 from perfkit.resilience.retry import RetryBudget, full_jitter_s
+from perfkit.resilience.rules import BreakerRules
 from perfkit.resilience.singleflight import Flight, SingleFlight
 
 __all__ = [

@@ -1,64 +1,59 @@
 """A circuit breaker: when a dependency is down, say so at once instead of waiting for it again and again.
 
-                     failures pile up                      every trial call succeeds
-        ┌────────┐ ──────────────────▶ ┌──────┐          ┌───────────┐ ──────────▶ closed
-        │ closed │                     │ open │ ───────▶ │ half-open │
-        └────────┘ ◀───────────────── └──────┘ time is up└───────────┘ ──────────▶ open, for longer
-                                                                        one fails
+                        failures pile up
+        ┌────────┐ ────────────────────────▶ ┌──────┐ ◀──────────────────────────┐
+        │ closed │                           │ open │                            │
+        └────────┘ ◀─────────┐               └──────┘                            │
+             ▲               │                   │ the wait is over,             │ one fails, most are slow,
+             │ reset         │ every trial       ▼ and somebody asks             │ or none reports in time:
+             │               │ succeeds    ┌───────────┐                         │ twice the wait
+        ┌────────────┐       └─────────────│ half-open │─────────────────────────┘
+        │  by hand   │                     └───────────┘
+        └────────────┘
+         from any state: forced_open refuses all, disabled admits all, metrics_only admits all and counts
 
 Closed, it counts outcomes in a ring of time buckets, so old successes do not hide that the server has just
 died; and because even a short window may hold thousands of successes, a row of consecutive failures opens it
-as well. Open, every call is refused until the wait is over; each opening in a row doubles the wait, with
-jitter, so that instances do not come back in step. Half-open, exactly `trial_calls` may try.
+as well. Only a bad outcome opens it: a success that completes the least number of calls does not. Open, every
+call is refused until the wait is over; each opening in a row doubles the wait, with jitter, so that instances
+do not come back in step. Half-open, exactly `trial_calls` may try. A trial that was cancelled gives its
+permit back; trials that never report are given up, so that a lost one cannot keep the breaker half-open for
+ever.
 
 Each state has a *generation*. An outcome is recorded for the generation its call was admitted in, and one
 that comes late, from before a transition, is dropped: a straggler neither reopens a breaker that has just
 closed nor closes one that is trying.
 
-Outcomes may be recorded many at a time: a multiplexed connection learns of a whole batch at once.
+Outcomes may be recorded many at a time: a multiplexed connection learns of a whole batch at once. The states
+and rules are those of resilience4j (`CircuitBreakerConfig`), the consecutive rule and the doubling are not.
+A breaker belongs to one event loop.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from perfkit.clock import Clock, now_s
 from perfkit.errors import CircuitOpen
 from perfkit.events import CircuitChanged, Probe, null_probe
+from perfkit.resilience.outcomes import Outcomes
+from perfkit.resilience.rules import BreakerRules
 
-__all__ = ["BreakerRules", "BreakerState", "CircuitBreaker"]
+__all__ = ["BreakerState", "CircuitBreaker"]
 
 BreakerState: TypeAlias = Literal["closed", "open", "half_open", "forced_open", "disabled", "metrics_only"]
 
-_BUCKETS = 10
-_JITTER = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerRules:
-    """When to open, for how long, and how to come back."""
-
-    window_seconds: float = 2.0
-    """How far back outcomes count."""
-    min_calls: int = 20
-    """Fewer calls in the window than this open nothing by their ratio."""
-    failure_ratio: float = 0.5
-    """Failed calls of all calls in the window that open it."""
-    slow_ratio: float = 0.8
-    """Slow calls of all calls in the window that open it."""
-    consecutive_failures: int = 10
-    """So many failures in a row open it, whatever the window holds."""
-    open_seconds: float = 0.5
-    """The first wait; each further one in a row is twice as long."""
-    max_open_seconds: float = 15.0
-    trial_calls: int = 3
+_JITTER: Final = 0.2
+_ADMITTING: Final = frozenset({"closed", "disabled", "metrics_only"})
+_COUNTING: Final = frozenset({"closed", "half_open", "metrics_only"})
 
 
 class CircuitBreaker:
     """Admits calls while they have a chance.
+
+    `state` says open until a call asks after the wait is over: without a caller nothing is tried.
 
     >>> now = 0.0
     >>> breaker = CircuitBreaker("redis", BreakerRules(consecutive_failures=2), clock=lambda: now)
@@ -93,36 +88,42 @@ class CircuitBreaker:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311  # jitter, not a secret
         self._probe = probe
-        self._bucket_s = self.rules.window_seconds / _BUCKETS
-        self._open_until = -math.inf
+        self._admits_all = self._counts = True
+        self._open_until = self._trials_end = -math.inf
         self._openings_in_a_row = 0
-        self._under_trial = self._trials_passed = 0
-        self._forget()
+        self._under_trial = self._trials_passed = self._trials_slow = 0
+        self._outcomes = Outcomes(self.rules.window_seconds)
 
     @property
     def calls(self) -> int:
         """Outcomes within the window."""
-        self._roll(self._clock())
-        return self._calls
+        self._outcomes.forget_old(self._clock())
+        return self._outcomes.calls
 
     @property
     def failure_ratio(self) -> float:
         """Share of failed calls within the window; 0 without calls."""
         calls = self.calls
-        return self._failures / calls if calls else 0.0
+        return self._outcomes.failed / calls if calls else 0.0
 
     @property
     def slow_ratio(self) -> float:
         """Share of slow calls within the window; 0 without calls."""
         calls = self.calls
-        return self._slow / calls if calls else 0.0
+        return self._outcomes.slow / calls if calls else 0.0
 
     @property
     def retry_after_seconds(self) -> float:
-        """How long it will refuse; 0 when it does not."""
-        if self.state == "forced_open":
-            return math.inf
-        return max(0.0, self._open_until - self._clock()) if self.state == "open" else 0.0
+        """How long it will refuse: 0 when it does not, infinite when opened by hand.
+
+        While all trial calls are under way nobody knows; then it is the first wait, or less when they are
+        given up sooner.
+        """
+        if self.state == "open":
+            return max(0.0, self._open_until - self._clock())
+        if self.state == "half_open" and not self._has_permit():
+            return max(0.0, min(self.rules.open_seconds, self._trials_end - self._clock()))
+        return math.inf if self.state == "forced_open" else 0.0
 
     def admit(self) -> int:
         """Let a call through and return the generation to record its outcome for.
@@ -132,44 +133,38 @@ class CircuitBreaker:
         Raises:
             CircuitOpen: the dependency is taken to be down.
         """
-        if self.state in ("closed", "disabled", "metrics_only"):
+        if self._admits_all:
             return self.generation
         if self.state == "open" and self._clock() >= self._open_until:
+            self._under_trial = self._trials_passed = self._trials_slow = 0
             self._enter("half_open", "the wait is over")
-            self._under_trial = self._trials_passed = 0
-        if self.state == "half_open" and self._under_trial + self._trials_passed < self.rules.trial_calls:
-            self._under_trial += 1
-            return self.generation
+        if self.state == "half_open":
+            now = self._clock()
+            if self._has_permit():
+                self._under_trial += 1
+                self._trials_end = now + self.rules.max_trial_seconds
+                return self.generation
+            if now >= self._trials_end:
+                self._open(f"{self._under_trial} trial calls did not report")
         self.rejected += 1
         raise self._refusal()
 
     def record(self, generation: int, *, ok: int = 0, failed: int = 0, slow: int = 0) -> None:
-        """Count outcomes of calls admitted in a generation; `slow` are those of them that took too long."""
-        if generation != self.generation or self.state == "disabled":
+        """Count outcomes of calls admitted in a generation.
+
+        Args:
+            generation: What `admit` returned; outcomes of another than the present one are dropped.
+            ok: Calls that succeeded.
+            failed: Calls that say the dependency is down; a refused argument does not.
+            slow: Those among both that took too long.
+        """
+        if generation != self.generation or not self._counts:
             return
         if self.state == "half_open":
-            self._record_trials(ok, failed)
+            self._record_trials(ok, failed, slow)
             return
-        now = self._clock()
-        if now >= self._bucket_ends:
-            self._roll(now)
-        calls = ok + failed
-        bucket = self._ring[self._at]
-        bucket[0] += calls
-        self._calls += calls
-        if not failed:
-            self._in_a_row = 0
-            if not slow:
-                return
-        elif ok:
-            self._in_a_row = 0  # their order is unknown; a server that answered is not down
-        else:
-            self._in_a_row += failed
-        bucket[1] += failed
-        bucket[2] += slow
-        self._failures += failed
-        self._slow += slow
-        if self.state == "closed" and (why := self._reason_to_open()):
+        self._outcomes.add(self._clock(), ok, failed, slow)
+        if (failed or slow) and self.state == "closed" and (why := self._reason_to_open()):
             self._open(why)
 
     def release(self, generation: int) -> None:
@@ -192,30 +187,38 @@ class CircuitBreaker:
     def reset(self) -> None:
         """Close it and forget what was counted."""
         self._openings_in_a_row = 0
-        self._forget()
+        self._outcomes = Outcomes(self.rules.window_seconds)
         self._enter("closed", "by hand")
 
-    def _record_trials(self, ok: int, failed: int) -> None:
+    def _has_permit(self) -> bool:
+        return self._under_trial + self._trials_passed < self.rules.trial_calls
+
+    def _record_trials(self, ok: int, failed: int, slow: int) -> None:
         self._under_trial = max(0, self._under_trial - ok - failed)
+        self._trials_passed += ok
+        self._trials_slow += slow
+        passed, rules = self._trials_passed, self.rules
         if failed:
             self._open("a trial call failed")
+        elif passed < rules.trial_calls:
             return
-        self._trials_passed += ok
-        if self._trials_passed >= self.rules.trial_calls:
+        elif self._trials_slow >= rules.slow_ratio * passed:
+            self._open(f"{self._trials_slow} of {passed} trial calls were slow")
+        else:
             self._openings_in_a_row = 0
-            self._forget()
-            self._enter("closed", f"{self._trials_passed} trial calls succeeded")
+            self._outcomes = Outcomes(self.rules.window_seconds)
+            self._enter("closed", f"{passed} trial calls succeeded")
 
     def _reason_to_open(self) -> str:
-        rules = self.rules
-        if self._in_a_row >= rules.consecutive_failures:
-            return f"{self._in_a_row} failures in a row"
-        if self._calls < rules.min_calls:
+        rules, seen = self.rules, self._outcomes
+        if seen.failures_in_a_row >= rules.consecutive_failures:
+            return f"{seen.failures_in_a_row} failures in a row"
+        if seen.calls < rules.min_calls:
             return ""
-        if self._failures >= rules.failure_ratio * self._calls:
-            return f"{self._failures} of {self._calls} calls failed"
-        if self._slow >= rules.slow_ratio * self._calls:
-            return f"{self._slow} of {self._calls} calls were slow"
+        if seen.failed >= rules.failure_ratio * seen.calls:
+            return f"{seen.failed} of {seen.calls} calls failed"
+        if seen.slow >= rules.slow_ratio * seen.calls:
+            return f"{seen.slow} of {seen.calls} calls were slow"
         return ""
 
     def _open(self, why: str) -> None:
@@ -226,39 +229,27 @@ class CircuitBreaker:
         self._openings_in_a_row += 1
         self.opened += 1
         self._open_until = self._clock() + wait
-        self._forget()
+        self._outcomes = Outcomes(self.rules.window_seconds)
         self._enter("open", why)
 
     def _enter(self, state: BreakerState, why: str) -> None:
         before, self.state = self.state, state
+        self._admits_all = state in _ADMITTING
+        self._counts = state in _COUNTING
         self.generation += 1
-        self._probe(CircuitChanged(self.name, before, state, why))
-
-    def _forget(self) -> None:
-        self._ring = [[0, 0, 0] for _ in range(_BUCKETS)]
-        self._at = 0
-        self._bucket_ends = self._clock() + self._bucket_s
-        self._calls = self._failures = self._slow = self._in_a_row = 0
-
-    def _roll(self, now: float) -> None:
-        """Move on to the bucket of now and empty those that lie in between."""
-        passed = int((now - self._bucket_ends) / self._bucket_s) + 1
-        if now < self._bucket_ends:
-            return
-        for _ in range(min(passed, _BUCKETS)):
-            self._at = (self._at + 1) % _BUCKETS
-            bucket = self._ring[self._at]
-            self._calls -= bucket[0]
-            self._failures -= bucket[1]
-            self._slow -= bucket[2]
-            bucket[:] = 0, 0, 0
-        self._bucket_ends += passed * self._bucket_s
+        if state != before:
+            self._probe(CircuitChanged(self.name, before, state, why))
 
     def _refusal(self) -> CircuitOpen:
         wait = self.retry_after_seconds
-        when = f"It will be tried again in {wait:.2f} s" if math.isfinite(wait) else "It was opened by hand"
+        if self.state == "forced_open":
+            when = "It was opened by hand and stays so until it is reset"
+        elif self.state == "half_open":
+            when = f"{self._under_trial} trial calls are under way; ask again in {wait:.2f} s"
+        else:
+            when = f"It will be tried again in {wait:.2f} s"
         return CircuitOpen(
             f"{self.name} is taken to be down, so nothing was sent. {when}; until then do without it.",
             dependency=self.name,
-            retry_after_seconds=wait,
+            retry_after_seconds=wait if math.isfinite(wait) else None,
         )

@@ -1,39 +1,44 @@
-"""How many calls may be under way at once: estimated by one part, enforced by another.
+"""How many calls should be under way at once: estimates of it. `perfkit.resilience.limiter` enforces one.
 
 A server that is asked more than it can do answers later, not more. The right number is bandwidth times delay
-(Little's law), and changes with the server. An *estimate* follows it from what was observed; the *limiter*
-counts, lets callers stand in line in the order they came, and refuses those who would stand there in vain.
+(Little's law), and changes with the server. An *estimate* follows it from what was observed in a window of a
+tenth of a second:
 
 - `Fixed` is a number.
 - `Aimd` adds one while all is well and takes a tenth off when a call was dropped (Chiu, Jain 1989).
-- `Gradient2` compares the delay of a short window with that of a long one, and shrinks when it grows; after
-  Netflix's concurrency-limits, where the idea and the constants come from. It never grows while less than
-  half of the limit is used: an idle client knows nothing of the server's capacity.
+- `Gradient2` compares the delay of the window with the usual one, and shrinks when it is much longer; after
+  Netflix's concurrency-limits, where the idea and the constants come from.
+
+None grows while less than half of the limit is used: an idle client knows nothing of the server's capacity.
+The same windows make the same estimate: there is no clock and no chance in it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections import deque
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
-from perfkit.clock import Clock, now_s
-from perfkit.errors import PoolExhausted
+from perfkit.resilience.bounds import demand
 
-__all__ = ["Aimd", "Fixed", "Gradient2", "Limit", "Limiter", "Window"]
+__all__ = ["Aimd", "Fixed", "Gradient2", "Limit", "Window"]
 
-_WINDOW_S = 0.1
-_MIN_SAMPLES = 10
+_DROP: Final = 0.9
+_WARMUP_WINDOWS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What was observed for a tenth of a second."""
+    """What was observed for about a tenth of a second.
+
+    >>> Window(mean_delay_s=0.002, samples=480, max_in_flight=12, dropped=0).samples
+    480
+    """
 
     mean_delay_s: float
+    """Mean of those that were answered; 0 when none was."""
     samples: int
+    """Calls that were answered."""
     max_in_flight: int
     dropped: int
     """Calls that were given up."""
@@ -44,7 +49,7 @@ class Limit(Protocol):
 
     @property
     def value(self) -> int:
-        """The estimate as it stands."""
+        """The estimate as it stands; read at every call, so it should be a plain attribute."""
         ...
 
     def update(self, window: Window) -> None:
@@ -53,9 +58,17 @@ class Limit(Protocol):
 
 
 class Fixed:
-    """The same number always."""
+    """The same number always.
+
+    >>> Fixed(8).value
+    8
+
+    Raises:
+        SettingsError: less than 1.
+    """
 
     def __init__(self, value: int) -> None:
+        demand(value >= 1, "value", value, otherwise="nobody would ever be let in", allowed="1 or more")
         self.value = value
 
     def update(self, window: Window) -> None:
@@ -63,9 +76,35 @@ class Fixed:
 
 
 class Aimd:
-    """One more while the limit is used and nothing is dropped; a tenth less otherwise."""
+    """One more while the limit is used and nothing is dropped; a tenth less otherwise.
 
-    def __init__(self, *, low: int, initial: int, high: int, backoff: float = 0.9) -> None:
+    >>> limit = Aimd(low=1, initial=20, high=100)
+    >>> limit.update(Window(mean_delay_s=0.001, samples=50, max_in_flight=20, dropped=0))
+    >>> limit.value
+    21
+    >>> limit.update(Window(mean_delay_s=0.001, samples=50, max_in_flight=20, dropped=1))
+    >>> limit.value
+    18
+
+    Args:
+        low: It never falls below this, at least 1.
+        initial: Where it begins.
+        high: It never rises above this.
+        backoff: What is left of it when a call was dropped.
+
+    Raises:
+        SettingsError: numbers that contradict each other.
+    """
+
+    def __init__(self, *, low: int, initial: int, high: int, backoff: float = _DROP) -> None:
+        _demand_bounds(low, initial, high)
+        demand(
+            0 < backoff < 1,
+            "backoff",
+            backoff,
+            otherwise="dropped calls would not lower the limit",
+            allowed="a share between 0 and 1",
+        )
         self._low, self._high, self._backoff = low, high, backoff
         self.value = initial
 
@@ -78,7 +117,33 @@ class Aimd:
 
 
 class Gradient2:
-    """Shrinks when calls take longer than they used to, grows by a queue's length when they do not."""
+    """Shrinks when calls take much longer than usual, grows by the length of a queue when they do not.
+
+    The usual delay is an average of ten minutes. It comes down by a twentieth a window once calls are twice
+    as quick, so that a slow time is not taken for usual long after it is over. A window with dropped calls
+    takes a tenth off and teaches nothing about the delay: those that were slowest are not in it.
+
+    >>> limit = Gradient2(low=4, initial=20, high=200)
+    >>> for delay_s in (0.001, 0.001, 0.001, 0.050):
+    ...     limit.update(Window(mean_delay_s=delay_s, samples=50, max_in_flight=limit.value, dropped=0))
+    ...     print(limit.value)
+    21
+    23
+    25
+    24
+
+    Args:
+        low: It never falls below this, at least 1.
+        initial: Where it begins.
+        high: It never rises above this.
+        tolerance: How many times the usual delay is still no sign of a queue.
+        smoothing: How much of each new estimate is taken over.
+        long_windows: The usual delay is about the mean of so many windows: ten minutes, as at Netflix, whose
+            windows are ten times as long. Under a load that never ends it becomes the delay of that load.
+
+    Raises:
+        SettingsError: numbers that contradict each other, or no estimate.
+    """
 
     def __init__(
         self,
@@ -88,142 +153,67 @@ class Gradient2:
         high: int,
         tolerance: float = 2.0,
         smoothing: float = 0.2,
-        long_windows: int = 600,
+        long_windows: int = 6000,
     ) -> None:
+        _demand_bounds(low, initial, high)
+        demand(
+            1 <= tolerance < math.inf,
+            "tolerance",
+            tolerance,
+            otherwise="the usual delay itself would count as too long",
+            allowed="1 or more",
+        )
+        demand(
+            0 < smoothing <= 1,
+            "smoothing",
+            smoothing,
+            otherwise="it would learn nothing or overshoot",
+            allowed="a share above 0, up to 1",
+        )
+        demand(
+            long_windows >= 1, "long_windows", long_windows, otherwise="nothing is usual", allowed="1 or more"
+        )
+        self.value = initial
         self._low, self._high = low, high
         self._tolerance, self._smoothing = tolerance, smoothing
-        self._decay = 1 / long_windows
-        self._long_delay_s = 0.0
+        self._long_share = 2 / (long_windows + 1)
+        self._usual_s = 0.0
+        self._first_s: list[float] = []
         self._limit = float(initial)
-
-    @property
-    def value(self) -> int:
-        """The estimate as it stands."""
-        return int(self._limit)
 
     def update(self, window: Window) -> None:
         """Learn from a window."""
-        delay = max(window.mean_delay_s, 1e-9)
-        self._long_delay_s += (delay - self._long_delay_s) * (self._decay if self._long_delay_s else 1.0)
-        if self._long_delay_s > 2 * delay:
-            self._long_delay_s *= 0.95  # a slow time is over: do not take it for normal much longer
         if window.dropped:
-            self._limit = max(self._low, self._limit * 0.9)
-        elif window.max_in_flight * 2 >= self._limit:
-            gradient = max(0.5, min(1.0, self._tolerance * self._long_delay_s / delay))
-            room = 4 + math.sqrt(self._limit)
-            wanted = self._limit * gradient + room
-            smoothed = self._limit * (1 - self._smoothing) + wanted * self._smoothing
-            self._limit = min(self._high, max(self._low, smoothed))
-
-
-class Limiter:
-    """Enforces a limit: whoever comes too many stands in line, in order, for a while.
-
-    >>> import asyncio
-    >>> async def main() -> tuple[int, int]:
-    ...     limiter = Limiter("redis", Fixed(1), patience_s=1.0)
-    ...     await limiter.acquire()
-    ...     second = asyncio.create_task(limiter.acquire())
-    ...     await asyncio.sleep(0)
-    ...     waiting = limiter.waiting
-    ...     limiter.release()
-    ...     await second
-    ...     return waiting, limiter.in_flight
-    >>> asyncio.run(main())
-    (1, 1)
-    """
-
-    def __init__(self, name: str, limit: Limit, *, patience_s: float, clock: Clock = now_s) -> None:
-        self.name = name
-        self.limit = limit
-        self.in_flight = 0
-        self.waits = 0
-        """How many callers ever stood in line."""
-        self.refusals = 0
-        """How many were refused, at once or after standing in line."""
-        self._patience_s = patience_s
-        self._clock = clock
-        self._line: deque[asyncio.Future[None]] = deque()
-        self._delay_s = 0.0
-        self._samples = self._dropped = self._max_in_flight = 0
-        self._window_ends = -math.inf
-
-    @property
-    def waiting(self) -> int:
-        """How many callers stand in line."""
-        return len(self._line)
-
-    def take(self) -> bool:
-        """Take a place if one is free and nobody waits for it; the quick way in."""
-        if self._line or self.in_flight >= self.limit.value:
-            return False
-        self.in_flight += 1
-        return True
-
-    async def acquire(self) -> None:
-        """Take a place, standing in line for it if need be.
-
-        Raises:
-            PoolExhausted: the line is as long as the limit, or no place came free in time.
-        """
-        if self.take():
+            self._set(self._limit * _DROP)
             return
-        if len(self._line) >= max(self.limit.value, 1):
-            self._refuse(0.0, "and as many callers wait already")
-        place = asyncio.get_running_loop().create_future()
-        self._line.append(place)
-        self.waits += 1
-        try:
-            async with asyncio.timeout(self._patience_s):
-                await place
-        except TimeoutError:
-            if not _given(place):
-                self._leave(place)
-                self._refuse(self._patience_s, f"for {self._patience_s:g} s")
-        except asyncio.CancelledError:
-            if _given(place):
-                self.release()  # the place came in the moment its taker went
-            else:
-                self._leave(place)
-            raise
+        delay_s = window.mean_delay_s
+        usual_s = self._learn(delay_s)
+        if window.max_in_flight * 2 >= self._limit:
+            gradient = max(0.5, min(1.0, self._tolerance * usual_s / delay_s)) if delay_s > 0 else 1.0
+            wanted = self._limit * gradient + 4 + math.sqrt(self._limit)
+            self._set(self._limit * (1 - self._smoothing) + wanted * self._smoothing)
 
-    def release(self, places: int = 1) -> None:
-        """Give places back, to those who wait longest."""
-        self.in_flight -= places
-        while self._line and self.in_flight < self.limit.value:
-            place = self._line.popleft()
-            if not place.done():
-                self.in_flight += 1
-                place.set_result(None)
+    def _learn(self, delay_s: float) -> float:
+        """Return the usual delay: a plain mean of the first windows, then one that forgets."""
+        if len(self._first_s) < _WARMUP_WINDOWS:
+            self._first_s.append(delay_s)
+            usual_s = sum(self._first_s) / len(self._first_s)
+        else:
+            usual_s = self._usual_s + (delay_s - self._usual_s) * self._long_share
+        self._usual_s = usual_s * 0.95 if usual_s > 2 * delay_s else usual_s
+        return usual_s
 
-    def observe(self, delay_s: float, calls: int, *, dropped: int = 0) -> None:
-        """Learn that `calls` took `delay_s` in all, before they are released."""
-        self._delay_s += delay_s
-        self._samples += calls
-        self._dropped += dropped
-        self._max_in_flight = max(self._max_in_flight, self.in_flight)
-        now = self._clock()
-        if now >= self._window_ends and (self._samples >= _MIN_SAMPLES or self._dropped):
-            mean = self._delay_s / max(self._samples, 1)
-            self.limit.update(Window(mean, self._samples, self._max_in_flight, self._dropped))
-            self._delay_s = 0.0
-            self._samples = self._dropped = self._max_in_flight = 0
-            self._window_ends = now + _WINDOW_S
-
-    def _leave(self, place: asyncio.Future[None]) -> None:
-        if place in self._line:
-            self._line.remove(place)
-
-    def _refuse(self, waited_s: float, how_long: str) -> None:
-        self.refusals += 1
-        raise PoolExhausted(
-            f"Pool {self.name} has {self.in_flight} calls under way, which is its limit, {how_long}. "
-            "Ask less at once, or find out why its server has become slow.",
-            pool=self.name,
-            waited_seconds=waited_s,
-        ) from None
+    def _set(self, limit: float) -> None:
+        self._limit = min(float(self._high), max(float(self._low), limit))
+        self.value = int(self._limit)
 
 
-def _given(place: asyncio.Future[None]) -> bool:
-    return place.done() and not place.cancelled()
+def _demand_bounds(low: int, initial: int, high: int) -> None:
+    demand(low >= 1, "low", low, otherwise="the limit could shut everybody out", allowed="1 or more")
+    demand(
+        low <= initial <= high,
+        "initial",
+        initial,
+        otherwise=f"it does not lie within the bounds {low} and {high}",
+        allowed="a number from low to high",
+    )

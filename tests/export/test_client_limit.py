@@ -64,17 +64,17 @@ def text_of(choice: Choice) -> str:
 
 def test_a_choice_that_fits_is_left_as_it_is(chosen: Chosen) -> None:
     """The guard adds nothing to a choice it has nothing against, least of all to the defaults."""
-    for knobs in ({}, {"cloudrun.max_instances": 235}):
+    for knobs in ({}, {"cloudrun.max_instances": 242}):
         assert guarded(chosen(knobs)) == chosen(knobs)
 
 
 def test_a_choice_that_does_not_fit_says_the_sum_and_the_knobs(chosen: Chosen) -> None:
     """One instance more than there is room for, and the reason can be followed."""
-    reason = guarded(chosen({"cloudrun.max_instances": 236})).refused_because
+    reason = guarded(chosen({"cloudrun.max_instances": 243})).refused_because
 
-    assert "236 instances × 34 connections" in reason
-    assert "8,024 clients" in reason
-    assert "cloudrun.max_instances to 235" in reason
+    assert "243 instances × 33 connections" in reason
+    assert "8,019 clients" in reason
+    assert "cloudrun.max_instances to 242" in reason
 
 
 def test_the_reason_it_had_before_is_not_lost(chosen: Chosen) -> None:
@@ -111,13 +111,13 @@ def test_what_is_forced_is_adopted_with_terraform_s_warning(chosen: Chosen, terr
     adoption = adopt(choice, text_of(choice), terraform_dir=terraform_dir, force=True)
 
     assert adoption.path.exists()
-    assert "it warns: 1000 instances x 82 connections may be 82000 clients of Redis" in adoption.check.text
+    assert "it warns: 1000 instances x 81 connections may be 81000 clients of Redis" in adoption.check.text
 
 
 @needs_terraform
 def test_terraform_says_nothing_of_a_choice_that_fits(chosen: Chosen, terraform_dir: Path) -> None:
     """No warning at the bound."""
-    choice = chosen({"cloudrun.max_instances": 235})
+    choice = chosen({"cloudrun.max_instances": 242})
 
     adoption = adopt(choice, text_of(choice), terraform_dir=terraform_dir)
 
@@ -126,8 +126,8 @@ def test_terraform_says_nothing_of_a_choice_that_fits(chosen: Chosen, terraform_
 
 CASES: tuple[dict[str, object], ...] = (
     {},
-    {"cloudrun.max_instances": 235},
-    {"cloudrun.max_instances": 236},
+    {"cloudrun.max_instances": 242},
+    {"cloudrun.max_instances": 243},
     {"pools.partitioned": False, "cloudrun.max_instances": 800},
     {"pools.partitioned": False, "cloudrun.max_instances": 801},
     {"pools.partitioned": False, "pools.analytics.max_connections": 1000, "cloudrun.max_instances": 800},

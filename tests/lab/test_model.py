@@ -73,10 +73,21 @@ def test_the_shipping_memory_tier_replays_to_the_same_ratios() -> None:
         knobs = CacheSettings(
             l1_max_entries=size, l1_ttl_seconds=l1_ttl, l2_ttl_seconds=l2_ttl, l1_policy="lru"
         )
-        found = replay(knobs, work, start=5_000)
+        found = replay(knobs, work, counted=[range(5_000, len(work))])
 
         assert found["l1_hit_ratio"] == pytest.approx(1 - model.reads(cell)[5_000:].mean())
         assert found["hit_ratio"] == pytest.approx(1 - model.loads(cell)[5_000:].mean())
+
+
+def test_a_replay_counts_only_the_stretches_it_is_asked_for() -> None:
+    """What lies between them warms the tiers, as it did where it was played."""
+    work = generate(GeneratedWorkload(requests=4_000, objects=500, rate_per_s=100), seed=4)
+    reads = CacheModel(work).reads(Cell(50, 5.0, 60.0))
+    knobs = CacheSettings(l1_max_entries=50, l1_ttl_seconds=5, l2_ttl_seconds=60, l1_policy="lru")
+    found = replay(knobs, work, counted=[range(1_000, 1_500), range(3_000, 3_500)])
+
+    counted = np.concatenate([reads[1_000:1_500], reads[3_000:3_500]])
+    assert found["l1_hit_ratio"] == pytest.approx(1 - counted.mean())
 
 
 def test_a_surface_is_its_cells() -> None:

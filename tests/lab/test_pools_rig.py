@@ -135,7 +135,8 @@ def test_faults_last_as_drawn_for_the_round_and_not_for_the_arm(
 def test_analytics_read_as_fast_as_they_are_answered(pools_question: Build, tmp_path: Path) -> None:
     """Two tasks at a round trip of 20 ms get about a hundred reads a second done."""
     question = pools_question(
-        world={"redis_ms": 19.9, "command_ms": 0.1}, baseline={}, axes={"pools.analytics.retries": [0]},
+        world={"redis_ms": 19.9, "command_ms": 0.1}, axes={"pools.analytics.retries": [0]},
+        baseline={"pools.analytics.inflight_max": 2, "pools.analytics.inflight_initial": 2},
         traffic=CACHE_READS | {"analytics": {"tasks": 2, "keys": 3, "value_bytes": 10}},
         simulate={"requests": 500, "warmup": 100},
     )  # fmt: skip

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from perfkit.errors import NotComparable
+from perfkit.lab.folder import RunFolder
+from perfkit.lab.replay import replay
 from perfkit.lab.results import TrialResult
 from perfkit.lab.scenario import Scenario
-from perfkit.lab.sweep import Run, run
+from perfkit.lab.sources import load_workload
+from perfkit.lab.sweep import Run, compared, plan_of, run
 
 QUICKSTART = Path(__file__).parents[2] / "scenarios" / "quickstart.yaml"
 
@@ -49,8 +52,6 @@ def test_a_run_broken_off_anywhere_ends_in_the_same_comparison(
     simulated: Run, tmp_path: Path, kept: int
 ) -> None:
     """What a kill −9 leaves is a prefix of the trials, and perhaps the beginning of the next."""
-    from perfkit.lab.folder import RunFolder
-
     copy = tmp_path / simulated.folder.run_id
     copy.mkdir()
     for name in ("scenario.yaml", "environment.json"):
@@ -65,8 +66,6 @@ def test_a_run_broken_off_anywhere_ends_in_the_same_comparison(
 
 
 def test_a_run_begun_on_another_machine_is_not_gone_on_with(simulated: Run, tmp_path: Path) -> None:
-    from perfkit.lab.folder import RunFolder
-
     copy = tmp_path / "moved"
     copy.mkdir()
     (copy / "scenario.yaml").write_bytes((simulated.folder.path / "scenario.yaml").read_bytes())
@@ -88,3 +87,36 @@ def test_every_line_says_how_its_numbers_were_obtained(simulated: Run) -> None:
     ways = {(result.trial.stage, result.how, result.backend) for result in results}
 
     assert ways == {("modelled", "modelled", "model"), ("simulated", "simulated", "fakeredis")}
+
+
+def test_the_model_is_held_against_the_rounds_that_count_and_no_others(
+    tiny: Scenario, tmp_path: Path
+) -> None:
+    """An invalid round was played on requests of its own; its place in the model would be a false doubt."""
+    workload = load_workload(tiny.workload, seed=tiny.seed, folder=tmp_path)
+    plan = plan_of(tiny)
+    assert tiny.measure is not None
+    per_round = tiny.measure.requests // tiny.measure.rounds
+    folder = RunFolder.create(tmp_path, tiny, {})
+    with folder.appending() as appender:
+        for trial in plan.measured([]):
+            first = tiny.measure.warmup + trial.round * per_round
+            hits = replay(plan.baseline.cache, workload, counted=[range(first, first + per_round)])
+            invalid = trial.round in (1, 5)
+            appender.append(
+                TrialResult(
+                    trial=trial,
+                    how="measured",
+                    backend="valkey",
+                    status="invalid" if invalid else "ok",
+                    metrics={"hit_ratio": 0.0, "l1_hit_ratio": 0.0} if invalid else hits,
+                )
+            )
+    comparison, _choice = compared(folder, workload=workload)
+
+    assert [(fit.arm, fit.metric) for fit in comparison.fits] == [
+        ("baseline", "hit_ratio"),
+        ("baseline", "l1_hit_ratio"),
+    ]
+    for fit in comparison.fits:
+        assert fit.modelled == pytest.approx(fit.measured, abs=1e-12)

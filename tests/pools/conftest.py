@@ -6,16 +6,26 @@ import asyncio
 import contextlib
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import pytest
+import redis
 
 from perfkit.events import null_probe
 from perfkit.pools import Endpoint, OptimizedRedis, PoolSettings, PoolsSettings, PoolType, RedisPools
+from perfkit.pools.fault_proxy import FaultProxy
+from perfkit.pools.fault_proxy.process import FaultProxyProcess
+from perfkit.pools.fault_proxy.toxics import Toxics
 from perfkit.pools.server import RedisServer, find_server
-from perfkit.pools.server_cluster import ClusterServer
+from perfkit.pools.server.cluster import ClusterServer
+from tests.pools.watched import Watched
+
+Proxy: TypeAlias = FaultProxy | FaultProxyProcess
 
 pytest.register_assert_rewrite("tests.pools.client_case")  # its failures show both sides, like a test's own
 
@@ -60,6 +70,104 @@ async def opened() -> AsyncIterator[Callable[..., OptimizedRedis]]:
     yield open_pool
     for pools in every:
         await pools.aclose()
+
+
+@pytest.fixture
+def direct(server: RedisServer) -> Iterator[redis.Redis]:
+    """The same server past every proxy, empty."""
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture(params=["in this loop", "in a process"])
+def started(request: pytest.FixtureRequest) -> Callable[[str], AbstractAsyncContextManager[Proxy]]:
+    """Start a fault proxy to an address, in each of the two forms."""
+    if request.param == "in this loop":
+        return FaultProxy.start
+
+    @contextlib.asynccontextmanager
+    async def beside_us(upstream: str) -> AsyncIterator[Proxy]:
+        with FaultProxyProcess.start(upstream) as proxy:
+            yield proxy
+
+    return beside_us
+
+
+@pytest.fixture(scope="module")
+def proxy_process(server: RedisServer) -> Iterator[FaultProxyProcess]:
+    """One for all tests of a module."""
+    with FaultProxyProcess.start(server.tcp_url) as process:
+        yield process
+
+
+@pytest.fixture(params=["in this loop", "in a process"])
+async def proxy(request: pytest.FixtureRequest, server: RedisServer) -> AsyncIterator[Proxy]:
+    """A fault proxy to the real server, in each of the two forms, with nothing wrong yet."""
+    if request.param == "in this loop":
+        async with FaultProxy.start(server.tcp_url) as within:
+            yield within
+    else:
+        process: FaultProxyProcess = request.getfixturevalue("proxy_process")
+        process.set(Toxics(down=True), rtt_ms=0)
+        process.clear()
+        yield process
+
+
+class Line:
+    """A bare connection: what is said and heard are bytes. Hearing fails after ten seconds."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.say = writer.write
+        self.say_no_more = writer.write_eof
+        self._reader = reader
+
+    async def hear(self, count: int) -> bytes:
+        """Exactly so many bytes."""
+        async with asyncio.timeout(10):
+            return await self._reader.readexactly(count)
+
+    async def hear_some(self) -> bytes:
+        """What comes at once."""
+        async with asyncio.timeout(10):
+            return await self._reader.read(100)
+
+    async def rest(self) -> bytes:
+        """Everything up to the end."""
+        async with asyncio.timeout(10):
+            return await self._reader.read()
+
+
+@pytest.fixture
+def connected() -> Callable[[Proxy], AbstractAsyncContextManager[Line]]:
+    """Connect to a proxy, and vanish after the block."""
+
+    @contextlib.asynccontextmanager
+    async def connect(proxy: Proxy) -> AsyncIterator[Line]:
+        where = urlsplit(proxy.url)
+        reader, writer = await asyncio.open_connection(where.hostname, where.port)
+        try:
+            yield Line(reader, writer)
+        finally:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    return connect
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], bool]], Awaitable[bool]]:
+    """Wait for something to happen, at most ten seconds."""
+
+    async def wait(happened: Callable[[], bool]) -> bool:
+        for _ in range(5_000):
+            if happened():
+                return True
+            await asyncio.sleep(0.002)
+        return False
+
+    return wait
 
 
 @pytest.fixture(scope="session")
@@ -137,3 +245,24 @@ async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, onw
     finally:
         for sink in sinks:
             sink.transport.abort()
+
+
+@pytest.fixture
+def own_server() -> Iterator[RedisServer]:
+    """A server that this test may hurt."""
+    with RedisServer.start() as started:
+        yield started
+
+
+@pytest.fixture
+async def watch() -> AsyncIterator[Callable[..., Watched]]:
+    """Open watched pools that are closed when the test ends."""
+    every: list[Watched] = []
+
+    def open_pools(endpoint: Endpoint, **knobs: Any) -> Watched:
+        every.append(Watched(endpoint, **knobs))
+        return every[-1]
+
+    yield open_pools
+    for each in every:
+        await each.pools.aclose()

@@ -24,8 +24,8 @@ def test_the_defaults_fit() -> None:
     settings = Settings()
     demand = client_demand(settings.pools, instances=settings.cloudrun.max_instances)
 
-    assert demand.pools == {"default": 9, "read_heavy": 6, "write_heavy": 9, "analytics": 6, "cache": 3}
-    assert (demand.of_an_instance, demand.clients, demand.limit, demand.fits) == (34, 340, 8000, True)
+    assert demand.pools == {"default": 9, "read_heavy": 6, "write_heavy": 9, "analytics": 5, "cache": 3}
+    assert (demand.of_an_instance, demand.clients, demand.limit, demand.fits) == (33, 330, 8000, True)
 
 
 def test_a_classic_pool_shares_no_connection() -> None:
@@ -70,8 +70,8 @@ def test_the_sentence_has_every_number() -> None:
     demand = client_demand(PoolsSettings(server_max_clients=100), instances=10)
 
     assert demand.sentence == (
-        "10 instances × 34 connections (default 9 + read_heavy 6 + write_heavy 9 + analytics 6 + cache 3 + "
-        "invalidation 1) may be 340 clients of Redis; four fifths of the 100 it admits are 80"
+        "10 instances × 33 connections (default 9 + read_heavy 6 + write_heavy 9 + analytics 5 + cache 3 + "
+        "invalidation 1) may be 330 clients of Redis; four fifths of the 100 it admits are 80"
     )
     for knob in ("cloudrun.max_instances to 2", "pools.default.max_connections", "pools.partitioned"):
         assert knob in demand.remedy

@@ -18,7 +18,7 @@ from perfkit.errors import PoolExhausted, Unavailable
 from perfkit.events import null_probe
 from perfkit.pools import Endpoint, OptimizedRedis, RedisPools
 from perfkit.pools.failures import PoolClosed
-from perfkit.pools.server_cluster import ClusterServer
+from perfkit.pools.server.cluster import ClusterServer
 from tests.pools.balance import balanced
 from tests.pools.waiting import until
 

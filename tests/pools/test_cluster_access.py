@@ -14,7 +14,7 @@ from redis.exceptions import (
 from perfkit.errors import SettingsError
 from perfkit.events import null_probe
 from perfkit.pools import Endpoint, OptimizedRedis, PoolSettings, PoolsSettings, RedisPools
-from perfkit.pools.server_cluster import ClusterServer
+from perfkit.pools.server.cluster import ClusterServer
 from tests.pools.balance import balanced
 
 Opened = Callable[..., OptimizedRedis]

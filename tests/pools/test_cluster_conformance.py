@@ -11,7 +11,7 @@ from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from perfkit.events import null_probe
 from perfkit.pools import Endpoint, OptimizedRedis, PoolSettings, PoolsSettings, RedisPools
-from perfkit.pools.server_cluster import ClusterServer
+from perfkit.pools.server.cluster import ClusterServer
 from tests.pools.client_case import ClientCase
 from tests.pools.sessions import SESSIONS
 

@@ -16,9 +16,9 @@ from redis.exceptions import RedisError
 from perfkit.errors import CircuitOpen, Unavailable
 from perfkit.events import null_probe
 from perfkit.pools import Endpoint, OptimizedRedis, PoolSettings, PoolsSettings, PoolType, RedisPools
-from perfkit.pools.failures import RedisLost, RedisTimeout
+from perfkit.pools.failures import RedisCircuitOpen, RedisLost, RedisTimeout
 from perfkit.pools.server import find_server
-from perfkit.pools.server_cluster import ClusterServer
+from perfkit.pools.server.cluster import ClusterServer
 from tests.pools.balance import balanced
 from tests.pools.waiting import until
 
@@ -94,7 +94,7 @@ async def test_a_node_that_was_killed_is_refused_and_the_others_serve_on(
     took_s = time.monotonic() - began_s
 
     assert took_s < 1  # 0.05 on an idle machine
-    assert {type(refusal) for refusal in refused} == {RedisLost, CircuitOpen}
+    assert {type(refusal) for refusal in refused} == {RedisLost, RedisCircuitOpen}
     assert all(f"127.0.0.1:{losing.nodes[1].port}" in str(refusal) for refusal in refused)
     metrics = await client.get_metrics()
     assert (metrics["circuit_state"], metrics["circuits_open"]) == ("open", 1)

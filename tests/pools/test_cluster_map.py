@@ -17,7 +17,7 @@ from perfkit.events import null_probe
 from perfkit.pools import Endpoint, OptimizedRedis, PoolType, RedisPools
 from perfkit.pools.failures import RedisLost, RedisTimeout
 from perfkit.pools.server import RedisServer, free_port
-from perfkit.pools.server_cluster import ClusterServer
+from perfkit.pools.server.cluster import ClusterServer
 from tests.pools.balance import balanced
 from tests.pools.scripted_server import OK, Answer, Command, Visit, bulk, scripted
 from tests.pools.waiting import until

@@ -13,7 +13,7 @@ from redis.exceptions import TryAgainError, WatchError
 
 from perfkit.pools import Endpoint, OptimizedRedis
 from perfkit.pools.failures import RedisTimeout
-from perfkit.pools.server_cluster import ClusterServer, SlotMove
+from perfkit.pools.server.cluster import ClusterServer, SlotMove
 from tests.pools.balance import balanced
 from tests.pools.waiting import until
 

@@ -103,6 +103,24 @@ async def test_an_open_circuit_before_a_server_that_answers_is_told_apart(
     assert breaker.state == "closed"
 
 
+async def test_a_probe_beside_trial_calls_leaves_them_their_outcome(
+    opened_pools: Pools, server: RedisServer, clock: Hands
+) -> None:
+    """What one read brings beside a probe's answer still counts, or the circuit would stay half open."""
+    pools = opened_pools(Endpoint.from_url(server.url))
+    client = pools.client()
+    breaker = client._lane.gate.breaker
+    await client.ping()
+    for _ in range(10):
+        breaker.record(breaker.admit(), failed=1)
+    clock.now_s += 60
+
+    for _ in range(breaker.rules.trial_calls):
+        await asyncio.gather(client.get("a"), client.ready())
+
+    assert breaker.state == "closed"
+
+
 async def test_a_stalled_server_costs_the_check_no_more_than_it_was_given(opened_pools: Pools) -> None:
     """The bound is over all pools together, and well below what the pools' own deadlines would allow."""
     with RedisServer.start() as own:
@@ -142,11 +160,11 @@ async def test_a_full_pool_is_no_fault_of_redis(opened_pools: Pools, server: Red
     )
     client = pools.client()
     await client.ping()
-    two = [asyncio.create_task(client.get("a")) for _ in range(2)]
+    one_and_a_full_line = [asyncio.create_task(client.get("a")) for _ in range(65)]
     await asyncio.sleep(0)
 
     health = (await pools.ready()).pools[0]
-    await asyncio.gather(*two)
+    await asyncio.gather(*one_and_a_full_line)
 
     assert health.verdict == "no_room"
 

@@ -7,12 +7,14 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 import pytest
+import redis
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import Gauge, InMemoryMetricReader, Metric, Sum
 from opentelemetry.semconv._incubating.attributes import db_attributes
@@ -29,7 +31,7 @@ from perfkit.pools import Endpoint, OptimizedRedis, PoolSettings, PoolsSettings,
 from perfkit.pools.failures import PoolClosed, RedisTimeout
 from perfkit.pools.metrics import PrometheusCollector, register_otel
 from perfkit.pools.metrics.figures import DURATION, FIGURES
-from perfkit.pools.server import RedisServer
+from perfkit.pools.server import RedisServer, free_port
 
 NOWHERE = Endpoint.from_url("unix:///nowhere/r.sock")
 _EXPORTERS = re.compile(r"prometheus_client|opentelemetry|perfkit\.pools\.metrics")
@@ -110,14 +112,14 @@ async def test_rejections_tell_their_reason(opened: Opened, real: Endpoint) -> N
     for _ in range(12):
         with pytest.raises(Unavailable):
             await away.get("a")
-    narrow = opened(real, limit="fixed", inflight_initial=1, inflight_min=1)
-    outcomes = await asyncio.gather(*(narrow.get("a") for _ in range(3)), return_exceptions=True)
+    narrow = opened(real, inflight_min=1, inflight_max=1, acquire_timeout_seconds=30)
+    outcomes = await asyncio.gather(*(narrow.get("a") for _ in range(66)), return_exceptions=True)
     await narrow.close_pool()
     with pytest.raises(PoolClosed):
         await narrow.get("a")
 
-    assert [isinstance(outcome, Exception) for outcome in outcomes] == [False, False, True]
-    assert isinstance(outcomes[2], PoolExhausted)
+    assert [outcome for outcome in outcomes[:65] if isinstance(outcome, Exception)] == []
+    assert isinstance(outcomes[65], PoolExhausted), "one under way and a full line of 64 were before it"
     assert (away.counts.rejected_breaker_open, away.counts.rejected) == (2, 2)
     assert (narrow.counts.rejected_limit, narrow.counts.rejected_closed, narrow.counts.rejected) == (1, 1, 2)
     assert away.counts.under_way == narrow.counts.under_way == 0
@@ -354,3 +356,32 @@ def test_the_page_names_every_metric() -> None:
     }
 
     assert told == names | {"db_client_operation_duration_seconds"}
+
+
+@pytest.fixture
+def one_node() -> Iterator[RedisServer]:
+    """A cluster of a single node, which holds every slot."""
+    options = {"cluster-enabled": "yes", "cluster-port": str(free_port())}
+    with (
+        RedisServer.start(options=options) as started,
+        redis.Redis(unix_socket_path=started.url.removeprefix("unix://")) as asker,
+    ):
+        asker.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        deadline_s = time.monotonic() + 30
+        while "ok" not in str(asker.execute_command("CLUSTER INFO")["cluster_state"]):
+            assert time.monotonic() < deadline_s, "the cluster never came up"
+        yield started
+
+
+async def test_a_cluster_is_one_pool_over_all_its_nodes(opened_pools: Pools, one_node: RedisServer) -> None:
+    """The same figures and the same readiness, whatever the pool is spread over."""
+    pools = opened_pools(Endpoint.from_url(f"{one_node.tcp_url}?cluster=true"))
+    scrape = Scrape(pools)
+    await pools.client().batch_set({"a": 1, "b": 2})
+    before = scrape("perfkit_redis_calls_total", outcome="ok")
+    assert (await pools.ready()).verdicts == {"default": "ready"}
+
+    assert before in (1, 2)
+    assert scrape("perfkit_redis_calls_total", outcome="ok") == before + 1
+    assert scrape("db_client_connection_count", state="idle") >= 1
+    assert otel(pools).keys() >= {"perfkit.redis.calls", "perfkit.redis.duration.bucket"}

@@ -107,3 +107,30 @@ async def test_a_read_whose_reply_was_lost_is_sent_again(opened: Opened, transpo
 
         assert await client.get("a") == b"v"
         assert (await client.get_metrics())["retries"] == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("SADD", "seen", "a"),
+        ("SET", "lock", "me", "NX"),
+        ("EXPIREAT", "a", 9, "NX"),
+        ("HSETEX", "h", "FNX", "FIELDS", 1, "f", "v"),
+        ("CLUSTER", "FAILOVER"),
+    ],
+)
+async def test_what_tells_who_was_first_is_not_sent_again(
+    opened: Opened, command: tuple[str | int, ...]
+) -> None:
+    """Sent twice, it would tell the one who was first that another had been."""
+
+    def answer(_command: Command, visit: Visit) -> Answer:
+        visit.reset()
+        return None
+
+    async with scripted(answer) as server:
+        client = opened(server.endpoint, retries=3)
+        with pytest.raises(RedisLost):
+            await client.execute_command(*command)
+
+        assert len(server.heard) == 1

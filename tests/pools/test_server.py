@@ -17,8 +17,8 @@ import redis
 
 from perfkit.errors import RealServerRequired, SettingsError, Unavailable
 from perfkit.events import EmbeddedDefaultLoaded, Event, null_probe
-from perfkit.pools import server as server_module
-from perfkit.pools.server import RedisServer, ServerBinary, find_server, open_endpoint
+from perfkit.pools.server import RedisServer, ServerBinary, best, binary, find_server, open_endpoint
+from perfkit.pools.server import redis_server as server_module
 
 
 def runs(pid: int) -> bool:
@@ -218,7 +218,7 @@ def test_servers_are_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.Mon
     env = {"PATH": str(tmp_path)}
 
     first = find_server({**env, "PERFKIT_REDIS_SERVER": str(named)})
-    monkeypatch.setattr(server_module, "find_spec", lambda _name: None)
+    monkeypatch.setattr(binary, "find_spec", lambda _name: None)
     second = find_server(env)
     (tmp_path / "valkey-server").unlink()
     third = find_server(env)
@@ -271,7 +271,7 @@ def test_without_a_named_server_one_of_our_own_runs_for_the_block(server: RedisS
 
 def test_without_any_server_the_stand_in_is_called_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Results say `fakeredis`; where only real servers may answer, nothing runs."""
-    monkeypatch.setattr(server_module, "find_server", lambda _env: None)
+    monkeypatch.setattr(best, "find_server", lambda _env: None)
     heard: list[Event] = []
 
     with open_endpoint({}, probe=heard.append) as (endpoint, backend):

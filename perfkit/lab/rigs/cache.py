@@ -87,11 +87,13 @@ class CacheRig:
                 await _remove_keys(stack, key_prefix)
 
     def fits(self, settings: Settings, asked: Asked, rows: Sequence[TrialResult]) -> list[Fit]:
-        """Replay the measured requests through the setting's own policy; hit ratios know no round trip."""
+        """Replay the rounds that count through the setting's own policy; hit ratios know no round trip."""
         stage = asked.scenario.measure
         assert stage is not None  # noqa: S101  # there are measured rows
-        stop = stage.warmup + stage.requests // stage.rounds * stage.rounds
-        hits = replay(settings.cache, asked.workload, start=stage.warmup, stop=stop)
+        per_round = stage.requests // stage.rounds
+        starts = [stage.warmup + row.trial.round * per_round for row in rows]
+        counted = [range(start, start + per_round) for start in starts]
+        hits = replay(settings.cache, asked.workload, counted=counted)
         measured = {metric: sum(row.metrics[metric] for row in rows) / len(rows) for metric in hits}
         arm = rows[0].trial.arm
         return [Fit(metric=m, arm=arm, modelled=hits[m], measured=measured[m]) for m in hits]

