@@ -17,6 +17,9 @@ from perfkit.pools.server import RedisServer
 
 __all__ = ["Faults"]
 
+_LONG_SHARE = 0.2
+"""Of faults that outlast every pool's deadline but that of `analytics`."""
+
 
 class Faults:
     """Hurts the server and the line to it; the server keeps a log on disk, so a restart forgets nothing."""
@@ -61,7 +64,8 @@ class Faults:
         self._server.resume()
 
     async def _for_a_while(self) -> None:
-        await asyncio.sleep(self._rng.uniform(0.05, 1.0))
+        long = self._rng.random() < _LONG_SHARE
+        await asyncio.sleep(self._rng.uniform(1.0, 3.0) if long else self._rng.uniform(0.05, 1.0))
 
     async def _stall(self) -> None:
         self._server.stall()
