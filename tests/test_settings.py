@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +40,7 @@ def some_knobs() -> st.SearchStrategy[dict[str, Value]]:
     return st.fixed_dictionaries({}, optional={path: legal_values(info) for path, info in KNOBS.items()})
 
 
+@hypothesis.settings(deadline=None)  # a hundred knobs take their time on a busy machine
 @given(some_knobs())
 def test_the_environment_carries_any_settings_unchanged(values: dict[str, Value]) -> None:
     """Out through `to_env`, back through `from_env`: equal, with the same fingerprint."""
@@ -49,6 +51,7 @@ def test_the_environment_carries_any_settings_unchanged(values: dict[str, Value]
     assert (back, back.fingerprint) == (settings, settings.fingerprint)
 
 
+@hypothesis.settings(deadline=None)  # a hundred knobs take their time on a busy machine
 @given(some_knobs())
 def test_tfvars_carry_any_settings_unchanged(values: dict[str, Value]) -> None:
     """The tree of a settings value is what stands below `tuning` in a tfvars.json file."""
@@ -59,6 +62,7 @@ def test_tfvars_carry_any_settings_unchanged(values: dict[str, Value]) -> None:
     assert Settings.model_validate(tree["tuning"]).fingerprint == settings.fingerprint
 
 
+@hypothesis.settings(deadline=None)  # a hundred knobs take their time on a busy machine
 @given(some_knobs())
 def test_a_difference_applied_is_a_difference_gone(values: dict[str, Value]) -> None:
     """`diff` names exactly what must change to get from one to the other."""

@@ -6,7 +6,6 @@ redis-py knows where commands go (`perfkit.pools.cluster_redis_py`), the clients
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -21,6 +20,7 @@ from perfkit.pools.batch import BatchCommands, Command
 from perfkit.pools.client import OptimizedRedis
 from perfkit.pools.cluster_batch import ClusterBatches
 from perfkit.pools.cluster_metrics import over_nodes
+from perfkit.pools.cluster_pieces import all_of
 from perfkit.pools.cluster_pipeline import NodesPipeline, SlotTransaction
 from perfkit.pools.cluster_pubsub import NodesPubSub
 from perfkit.pools.cluster_redis_py import RoutingCluster
@@ -230,7 +230,7 @@ class OptimizedRedisCluster(BatchCommands, RoutingCluster):  # type: ignore[misc
 
     async def _ping_past_circuit(self) -> None:
         await self.initialize()
-        await asyncio.gather(*(self._nodes.lane_of(node).ping() for node in self.get_primaries()))
+        await all_of([self._nodes.lane_of(node).ping() for node in self.get_primaries()])
 
     async def _run_many(self, commands: Sequence[Command]) -> list[Any]:
         return await self._batches.run(commands)

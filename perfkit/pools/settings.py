@@ -21,8 +21,7 @@ class PoolSettings(Section):
     max_connections: Annotated[
         int, Field(ge=1, le=1000), Knob("connections", "concurrency against server memory", scale="log")
     ] = 8
-    """The most connections lent to one caller each: all of transport classic; on mux only subscriptions,
-    blocking commands and WATCH."""
+    """The most connections lent to one caller each; on `mux` only for subscriptions, `BLPOP`, `WATCH`."""
 
     acquire_timeout_seconds: Annotated[
         float, Field(gt=0, le=60), Knob("s", "patience against a quick refusal", scale="log")
@@ -182,6 +181,8 @@ class PoolsSettings(Section):
     )
 
     server_max_clients: Annotated[
-        int, Field(ge=10, le=1_000_000), Knob("clients", "a fact of the server, not a choice", scale="log")
+        int,
+        Field(ge=10, le=1_000_000),
+        Knob("clients", "room for instances against memory of the server", scale="log"),
     ] = 10_000
     """How many clients the server admits; instances times connections may take four fifths of it."""
