@@ -114,8 +114,13 @@ class RedisPools:
     async def aclose(self) -> None:
         """Close every connection; clients handed out so far are closed for good."""
         clients, self._clients = self._clients, {}
-        for client in clients.values():
-            await client.close_pool()
+        closing = (client.close_pool() for client in clients.values())
+        outcomes = await asyncio.gather(
+            *closing, return_exceptions=True
+        )  # one that fails keeps no other open
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     def _open(self, kind: PoolType) -> OptimizedRedis:
         settings: PoolSettings = getattr(self._settings, kind.value)

@@ -102,3 +102,25 @@ async def test_production_refuses_the_stand_in(monkeypatch: pytest.MonkeyPatch) 
 
     with pytest.raises(RealServerRequired):
         await get_optimized_redis_client()
+
+
+async def test_a_pool_that_cannot_be_closed_keeps_no_other_open(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trouble of one is told once all have been closed."""
+    every = RedisPools(endpoint=Endpoint.from_url(server.url))
+    for kind in PoolType:
+        await every.client(kind).ping()
+    stubborn = every.client(PoolType.DEFAULT)
+    close = stubborn.close_pool
+
+    async def closed_with_trouble() -> None:
+        await close()
+        raise OSError("no more")
+
+    monkeypatch.setattr(stubborn, "close_pool", closed_with_trouble)
+
+    with pytest.raises(OSError, match="no more"):
+        await every.aclose()
+
+    assert await connections(server) == 0
