@@ -130,12 +130,33 @@ variable "tuning" {
       server_max_clients = optional(number, 10000)
     }), {})
     cache = optional(object({
-      l1_max_entries        = optional(number, 1000)
-      l1_max_bytes          = optional(number, 67108864)
-      l1_ttl_seconds        = optional(number, 60)
-      l1_policy             = optional(string, "s3fifo")
-      l2_ttl_seconds        = optional(number, 3600)
-      l2_compress_min_bytes = optional(number, 4096)
+      l1_max_entries                 = optional(number, 1000)
+      l1_max_bytes                   = optional(number, 67108864)
+      l1_ttl_seconds                 = optional(number, 60)
+      l1_policy                      = optional(string, "s3fifo")
+      l2_ttl_seconds                 = optional(number, 3600)
+      l2_compress_min_bytes          = optional(number, 4096)
+      l2_entry_max_bytes             = optional(number, 8388608)
+      ttl_jitter                     = optional(number, 0.1)
+      negative_ttl_seconds           = optional(number, 30)
+      refresh                        = optional(string, "xfetch")
+      refresh_beta                   = optional(number, 1)
+      refresh_share                  = optional(number, 0.8)
+      stale_while_revalidate_seconds = optional(number, 0)
+      stale_if_error_seconds         = optional(number, 0)
+      retry_after_error_seconds      = optional(number, 10)
+      soft_timeout_seconds           = optional(number, 0)
+      hard_timeout_seconds           = optional(number, 0)
+      lock_lease_seconds             = optional(number, 10)
+      coherence                      = optional(string, "backplane")
+      adaptive_ttl                   = optional(bool, false)
+      adaptive_ttl_staleness         = optional(number, 0.05)
+      adaptive_ttl_min_seconds       = optional(number, 5)
+      adaptive_ttl_max_seconds       = optional(number, 86400)
+      prefetch                       = optional(bool, false)
+      prefetch_min_probability       = optional(number, 0.5)
+      prefetch_budget                = optional(number, 0.2)
+      record_share                   = optional(number, 0)
     }), {})
     asgi = optional(object({
       compress_responses  = optional(bool, true)
@@ -731,8 +752,8 @@ variable "tuning" {
   }
 
   validation {
-    condition     = contains(["lru", "sieve", "s3fifo"], var.tuning.cache.l1_policy)
-    error_message = "cache.l1_policy must be one of lru, sieve, s3fifo."
+    condition     = contains(["lru", "sieve", "s3fifo", "adaptive"], var.tuning.cache.l1_policy)
+    error_message = "cache.l1_policy must be one of lru, sieve, s3fifo, adaptive."
   }
 
   validation {
@@ -743,6 +764,101 @@ variable "tuning" {
   validation {
     condition     = var.tuning.cache.l2_compress_min_bytes >= 0 && var.tuning.cache.l2_compress_min_bytes <= 67108864 && var.tuning.cache.l2_compress_min_bytes == floor(var.tuning.cache.l2_compress_min_bytes)
     error_message = "cache.l2_compress_min_bytes must be a whole number >= 0 and <= 67108864."
+  }
+
+  validation {
+    condition     = var.tuning.cache.l2_entry_max_bytes >= 1024 && var.tuning.cache.l2_entry_max_bytes <= 536870912 && var.tuning.cache.l2_entry_max_bytes == floor(var.tuning.cache.l2_entry_max_bytes)
+    error_message = "cache.l2_entry_max_bytes must be a whole number >= 1024 and <= 536870912."
+  }
+
+  validation {
+    condition     = var.tuning.cache.ttl_jitter >= 0 && var.tuning.cache.ttl_jitter <= 0.5
+    error_message = "cache.ttl_jitter must be a number >= 0 and <= 0.5."
+  }
+
+  validation {
+    condition     = var.tuning.cache.negative_ttl_seconds > 0 && var.tuning.cache.negative_ttl_seconds <= 86400
+    error_message = "cache.negative_ttl_seconds must be a number > 0 and <= 86400."
+  }
+
+  validation {
+    condition     = contains(["off", "xfetch", "eager"], var.tuning.cache.refresh)
+    error_message = "cache.refresh must be one of off, xfetch, eager."
+  }
+
+  validation {
+    condition     = var.tuning.cache.refresh_beta > 0 && var.tuning.cache.refresh_beta <= 10
+    error_message = "cache.refresh_beta must be a number > 0 and <= 10."
+  }
+
+  validation {
+    condition     = var.tuning.cache.refresh_share >= 0.1 && var.tuning.cache.refresh_share <= 0.99
+    error_message = "cache.refresh_share must be a number >= 0.1 and <= 0.99."
+  }
+
+  validation {
+    condition     = var.tuning.cache.stale_while_revalidate_seconds >= 0 && var.tuning.cache.stale_while_revalidate_seconds <= 2592000
+    error_message = "cache.stale_while_revalidate_seconds must be a number >= 0 and <= 2592000."
+  }
+
+  validation {
+    condition     = var.tuning.cache.stale_if_error_seconds >= 0 && var.tuning.cache.stale_if_error_seconds <= 2592000
+    error_message = "cache.stale_if_error_seconds must be a number >= 0 and <= 2592000."
+  }
+
+  validation {
+    condition     = var.tuning.cache.retry_after_error_seconds >= 0 && var.tuning.cache.retry_after_error_seconds <= 3600
+    error_message = "cache.retry_after_error_seconds must be a number >= 0 and <= 3600."
+  }
+
+  validation {
+    condition     = var.tuning.cache.soft_timeout_seconds >= 0 && var.tuning.cache.soft_timeout_seconds <= 600
+    error_message = "cache.soft_timeout_seconds must be a number >= 0 and <= 600."
+  }
+
+  validation {
+    condition     = var.tuning.cache.hard_timeout_seconds >= 0 && var.tuning.cache.hard_timeout_seconds <= 600
+    error_message = "cache.hard_timeout_seconds must be a number >= 0 and <= 600."
+  }
+
+  validation {
+    condition     = var.tuning.cache.lock_lease_seconds >= 0 && var.tuning.cache.lock_lease_seconds <= 600
+    error_message = "cache.lock_lease_seconds must be a number >= 0 and <= 600."
+  }
+
+  validation {
+    condition     = contains(["off", "backplane", "tracking"], var.tuning.cache.coherence)
+    error_message = "cache.coherence must be one of off, backplane, tracking."
+  }
+
+  validation {
+    condition     = var.tuning.cache.adaptive_ttl_staleness > 0 && var.tuning.cache.adaptive_ttl_staleness <= 0.5
+    error_message = "cache.adaptive_ttl_staleness must be a number > 0 and <= 0.5."
+  }
+
+  validation {
+    condition     = var.tuning.cache.adaptive_ttl_min_seconds > 0 && var.tuning.cache.adaptive_ttl_min_seconds <= 86400
+    error_message = "cache.adaptive_ttl_min_seconds must be a number > 0 and <= 86400."
+  }
+
+  validation {
+    condition     = var.tuning.cache.adaptive_ttl_max_seconds > 0 && var.tuning.cache.adaptive_ttl_max_seconds <= 2592000
+    error_message = "cache.adaptive_ttl_max_seconds must be a number > 0 and <= 2592000."
+  }
+
+  validation {
+    condition     = var.tuning.cache.prefetch_min_probability > 0 && var.tuning.cache.prefetch_min_probability <= 1
+    error_message = "cache.prefetch_min_probability must be a number > 0 and <= 1."
+  }
+
+  validation {
+    condition     = var.tuning.cache.prefetch_budget > 0 && var.tuning.cache.prefetch_budget <= 10
+    error_message = "cache.prefetch_budget must be a number > 0 and <= 10."
+  }
+
+  validation {
+    condition     = var.tuning.cache.record_share >= 0 && var.tuning.cache.record_share <= 1
+    error_message = "cache.record_share must be a number >= 0 and <= 1."
   }
 
   validation {
