@@ -32,6 +32,14 @@ class RemoteFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class RenewalFailed:
+    """An answer could not be renewed, and the old one goes on being served."""
+
+    namespace: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class EmbeddedDefaultLoaded:
     """Nothing real was configured, so a stand-in answers: fine for trying out, never for production."""
 
@@ -49,7 +57,7 @@ class CircuitChanged:
     why: str
 
 
-Event: TypeAlias = EntryRemoved | RemoteFailed | EmbeddedDefaultLoaded | CircuitChanged
+Event: TypeAlias = EntryRemoved | RemoteFailed | RenewalFailed | EmbeddedDefaultLoaded | CircuitChanged
 Probe: TypeAlias = Callable[[Event], None]
 """Hears events. It must return at once and never raise."""
 
@@ -62,6 +70,8 @@ def log_probe(event: Event) -> None:
         _log.warning("%s answers in place of a real server. %s", event.what, event.remedy)
     elif isinstance(event, RemoteFailed):
         _log.warning("remote cache %s failed, going on without it: %s", event.operation, event.error)
+    elif isinstance(event, RenewalFailed):
+        _log.warning("namespace %r goes on with an older answer: %s", event.namespace, event.error)
     elif isinstance(event, CircuitChanged) and event.after != "half_open":
         _log.warning("circuit of %s: %s, was %s (%s)", event.name, event.after, event.before, event.why)
 

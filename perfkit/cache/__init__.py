@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from perfkit.lazy import opening
 
 if TYPE_CHECKING:
-    from perfkit.cache.decorator import CachedFunction, cached, get_tiered_cache
+    from perfkit.cache.decorator import CachedFunction, cached
     from perfkit.cache.memory import MemoryTier
+    from perfkit.cache.process import get_tiered_cache
     from perfkit.cache.remote import RemoteTier
     from perfkit.cache.settings import CacheSettings
     from perfkit.cache.tiered import CacheResult, CacheStats, TieredCache
@@ -36,6 +37,6 @@ __getattr__ = opening(
         "RemoteTier": "perfkit.cache.remote",
         "TieredCache": "perfkit.cache.tiered",
         "cached": "perfkit.cache.decorator",
-        "get_tiered_cache": "perfkit.cache.decorator",
+        "get_tiered_cache": "perfkit.cache.process",
     },
 )

@@ -40,6 +40,10 @@ class Entry:
     filled_s: float
     expires_s: float
     weight: int = 0
+    stale_until_s: float = 0.0
+    refresh_s: float = 0.0
+    load_seconds: float = 0.0
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

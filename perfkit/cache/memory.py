@@ -115,17 +115,22 @@ class MemoryTier:
         """Return how many entries hold a place, expired ones included."""
         return len(self._entries)
 
-    def get(self, key: str) -> Entry | None:
+    def peek(self, key: str, now: float | None = None) -> Entry | None:
+        entry = self._entries.get(key)
+        now = self._clock() if now is None else now
+        return None if entry is None or now > entry.stale_until_s else entry
+
+    def get(self, key: str, now: float | None = None) -> Entry | None:
         """Return the entry of `key`, or None when it is absent or expired."""
         entry = self._entries.get(key)
-        if entry is None or self._clock() > entry.expires_s:
+        if entry is None or (self._clock() if now is None else now) > entry.expires_s:
             self.misses += 1
             return None
         self.hits += 1
         self._policy.touch(key)
         return entry
 
-    def set(self, key: str, value: object, *, ttl_seconds: float, born_s: float | None = None) -> None:
+    def set(self, key: str, value: object, *, ttl_seconds: float, born_s: float | None = None, stale_seconds: float = 0.0, refresh_s: float | None = None, load_seconds: float = 0.0, tags: tuple[str, ...] = ()) -> None:
         """Keep a value while now ≤ the present + `ttl_seconds`, or until there is no room for it.
 
         Args:
@@ -147,7 +152,7 @@ class MemoryTier:
             )
         now = self._clock()
         weight = self._weigh(value)
-        entry = Entry(value, now if born_s is None else born_s, now, now + ttl_seconds, weight)
+        entry = Entry(value, now if born_s is None else born_s, now, now + ttl_seconds, weight, now + ttl_seconds + stale_seconds, now + ttl_seconds if refresh_s is None else refresh_s, load_seconds, tags)
         if self._expiries is not None:
             self._reclaim(self._expiries, now)
         if weight > self.max_bytes:
@@ -217,7 +222,7 @@ class MemoryTier:
         self.bytes += entry.weight
         self.peak_bytes = max(self.peak_bytes, self.bytes)
         if self._expiries is not None:
-            self._expiries.add(key, entry.expires_s)
+            self._expiries.add(key, entry.stale_until_s)
 
     def _take_out(self, key: str, cause: RemovalCause) -> None:
         entry = self._entries.pop(key)
@@ -225,7 +230,7 @@ class MemoryTier:
         self.expirations += cause == "expired"
         self.evictions += cause == "evicted"
         if self._expiries is not None:
-            self._expiries.remove(key, entry.expires_s)
+            self._expiries.remove(key, entry.stale_until_s)
         self._tell(key, cause)
 
     def _tell(self, key: str, cause: RemovalCause) -> None:

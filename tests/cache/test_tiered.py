@@ -203,7 +203,7 @@ async def test_what_is_deleted_while_it_is_being_loaded_is_not_kept() -> None:
     origin = Origin("old", wait_s=2)
     asking = asyncio.create_task(cache.get_or_load("k", origin))
     await asyncio.sleep(1)
-    await cache.delete("k")
+    await cache.invalidate("k")
 
     assert await asking == "old"
     assert await cache.get("k") is None
@@ -229,7 +229,7 @@ async def test_who_looks_while_redis_is_being_told_of_a_delete_keeps_nothing_old
     cache, _other = two_instances(redis)
     await cache.set("k", "old")
     redis.slow_s = 1.0
-    deleting = asyncio.create_task(cache.delete("k"))
+    deleting = asyncio.create_task(cache.invalidate("k"))
     await asyncio.sleep(0.1)
     seen = await cache.get_or_load("k", Origin("new", wait_s=0))
     await deleting
