@@ -60,7 +60,13 @@ class Fetch(Generic[T]):
     """One walk past memory."""
 
     def __init__(
-        self, tiers: Tiers, counts: Counts, wanted: Wanted[T], *, namespace: str, renewing: Entry | None = None
+        self,
+        tiers: Tiers,
+        counts: Counts,
+        wanted: Wanted[T],
+        *,
+        namespace: str,
+        renewing: Entry | None = None,
     ) -> None:
         """Prepare a walk.
 
@@ -222,7 +228,9 @@ class Fetch(Generic[T]):
         if entry is None and self._old is not None:
             age = tiers.epoch() - self._old.born_s
             left = self._old.fresh_until_s - tiers.epoch()
-            self._remember(self._old.value, 0.0, left, age + left, age, self._old.load_seconds, self._old.tags)
+            self._remember(
+                self._old.value, 0.0, left, age + left, age, self._old.load_seconds, self._old.tags
+            )
             entry, tier = tiers.usable(key, now), "l2"
             if left + bound < 0:
                 return None

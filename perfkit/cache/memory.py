@@ -130,7 +130,18 @@ class MemoryTier:
         self._policy.touch(key)
         return entry
 
-    def set(self, key: str, value: object, *, ttl_seconds: float, born_s: float | None = None, stale_seconds: float = 0.0, refresh_s: float | None = None, load_seconds: float = 0.0, tags: tuple[str, ...] = ()) -> None:
+    def set(
+        self,
+        key: str,
+        value: object,
+        *,
+        ttl_seconds: float,
+        born_s: float | None = None,
+        stale_seconds: float = 0.0,
+        refresh_s: float | None = None,
+        load_seconds: float = 0.0,
+        tags: tuple[str, ...] = (),
+    ) -> None:
         """Keep a value while now ≤ the present + `ttl_seconds`, or until there is no room for it.
 
         Args:
@@ -152,7 +163,17 @@ class MemoryTier:
             )
         now = self._clock()
         weight = self._weigh(value)
-        entry = Entry(value, now if born_s is None else born_s, now, now + ttl_seconds, weight, now + ttl_seconds + stale_seconds, now + ttl_seconds if refresh_s is None else refresh_s, load_seconds, tags)
+        entry = Entry(
+            value,
+            now if born_s is None else born_s,
+            now,
+            now + ttl_seconds,
+            weight,
+            now + ttl_seconds + stale_seconds,
+            now + ttl_seconds if refresh_s is None else refresh_s,
+            load_seconds,
+            tags,
+        )
         if self._expiries is not None:
             self._reclaim(self._expiries, now)
         if weight > self.max_bytes:

@@ -118,7 +118,17 @@ class RemoteTier:
             self._failed("get", error)
             return None
 
-    async def set(self, key: str, value: object, *, ttl_seconds: float, born_epoch_s: float, stale_seconds: float = 0.0, load_seconds: float = 0.0, tags: tuple[str, ...] = ()) -> bool:
+    async def set(
+        self,
+        key: str,
+        value: object,
+        *,
+        ttl_seconds: float,
+        born_epoch_s: float,
+        stale_seconds: float = 0.0,
+        load_seconds: float = 0.0,
+        tags: tuple[str, ...] = (),
+    ) -> bool:
         """Store a value that is fresh until `born_epoch_s + ttl_seconds`; return whether it was stored.
 
         A value that would not come back as it is (see `perfkit.cache.codec`) is not stored, and what stood

@@ -1,11 +1,11 @@
 """What memory may serve at once, and when somebody has to go and ask.
 
-    fresh                         serve
-    fresh, but due for renewal    serve, and renew in the background
-    past its end, revalidating    serve, and renew in the background      stale-while-revalidate (RFC 5861)
-    past its end, origin resting  serve                                   after a failed renewal
-    past its end, else            ask; after the soft timeout serve it    stale-if-error (RFC 5861)
-    nothing held                  ask; after the hard timeout give up, while the asking goes on
+fresh                         serve
+fresh, but due for renewal    serve, and renew in the background
+past its end, revalidating    serve, and renew in the background      stale-while-revalidate (RFC 5861)
+past its end, origin resting  serve                                   after a failed renewal
+past its end, else            ask; after the soft timeout serve it    stale-if-error (RFC 5861)
+nothing held                  ask; after the hard timeout give up, while the asking goes on
 """
 
 from __future__ import annotations

@@ -261,4 +261,3 @@ def _checked(tag: str) -> str:
     if not tag:
         raise ValueError("A tag has at least one character; to take back a whole namespace, use clear().")
     return tag
-

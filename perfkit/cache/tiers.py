@@ -101,9 +101,15 @@ class Tiers:
         told = False
         try:
             told = await self.remote.set(
-                full_key, value, ttl_seconds=l2_ttl, born_epoch_s=at, stale_seconds=self.stale_seconds, tags=tags
+                full_key,
+                value,
+                ttl_seconds=l2_ttl,
+                born_epoch_s=at,
+                stale_seconds=self.stale_seconds,
+                tags=tags,
             )
-            if self.coherence: told = await self.coherence.key_changed(full_key, at) and told
+            if self.coherence:
+                told = await self.coherence.key_changed(full_key, at) and told
         finally:
             self.overtake(full_key)  # whoever looked meanwhile may have found the older one
             if not told and self.recovery:
@@ -116,7 +122,8 @@ class Tiers:
         told = False
         try:
             told = self.remote is None or await self.remote.invalidate(full_key, at_epoch_s=at)
-            if self.coherence: told = await self.coherence.key_changed(full_key, at) and told
+            if self.coherence:
+                told = await self.coherence.key_changed(full_key, at) and told
         finally:
             self.drop(full_key)  # whoever looked meanwhile may have found what was being taken back
             if not told and self.recovery:

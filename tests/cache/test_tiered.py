@@ -1,60 +1,15 @@
 """The tiered cache asks the origin as seldom as it can, and never serves what was taken back."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import fakeredis
 import pytest
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from perfkit.cache import RemoteTier, TieredCache
 from perfkit.cache.settings import CacheSettings
 from perfkit.events import Event, RemoteFailed, null_probe
-from perfkit.lab.virtual import run_virtual
-
-
-class Origin:
-    """Counts its calls; answers after a while."""
-
-    def __init__(self, answer: Any = "answer", wait_s: float = 1.0) -> None:
-        self.answer = answer
-        self.wait_s = wait_s
-        self.calls = 0
-
-    async def __call__(self) -> Any:
-        self.calls += 1
-        await asyncio.sleep(self.wait_s)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-
-class Dictionary:
-    """Redis as far as the remote tier needs it, with a door that can be shut."""
-
-    def __init__(self) -> None:
-        self.data: dict[bytes, bytes] = {}
-        self.away = False
-        self.slow_s = 0.0
-
-    async def get(self, name: bytes) -> bytes | None:
-        await self._answer()
-        return self.data.get(name)
-
-    async def set(self, name: bytes, value: bytes, *, px: int) -> bool:
-        await self._answer()
-        self.data[name] = value
-        return True
-
-    async def delete(self, *names: bytes) -> int:
-        await self._answer()
-        return sum(self.data.pop(name, None) is not None for name in names)
-
-    async def _answer(self) -> None:
-        if self.away:
-            raise RedisConnectionError("gone")
-        await asyncio.sleep(self.slow_s)
+from tests.cache.imitated import Dictionary, Origin, virtually
 
 
 def two_instances(redis: Dictionary, **settings: Any) -> tuple[TieredCache, TieredCache]:
@@ -63,14 +18,6 @@ def two_instances(redis: Dictionary, **settings: Any) -> tuple[TieredCache, Tier
         for _ in range(2)
     )
     return one, other
-
-
-def virtually(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    def run() -> None:
-        run_virtual(test())  # type: ignore[arg-type]  # tests are coroutine functions
-
-    run.__doc__ = test.__doc__
-    return run
 
 
 @virtually
