@@ -1,0 +1,1 @@
+"""Coherence: what keeps the memories of several instances from telling different truths."""
