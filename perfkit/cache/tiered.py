@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
+from perfkit.cache.coherence.names import EVERYTHING
 from perfkit.cache.fetch import CacheResult, Wanted
 from perfkit.cache.keys import namespace_prefix
 from perfkit.cache.memory import MemoryTier
@@ -207,7 +208,7 @@ class TieredCache:
 
     async def clear(self) -> bool:
         """Take back all of this namespace; see `invalidate_tag`."""
-        return await self.tiers.invalidate_tag(self._prefix)
+        return await self.tiers.invalidate_tag(self._prefix + EVERYTHING)
 
     def stats(self) -> CacheStats:
         """Return what the cache has done."""
@@ -258,6 +259,6 @@ class TieredCache:
 
 
 def _checked(tag: str) -> str:
-    if not tag:
-        raise ValueError("A tag has at least one character; to take back a whole namespace, use clear().")
+    if tag == EVERYTHING:
+        raise ValueError(f"{tag!r} is the tag of a whole namespace, which clear() takes back. Use another.")
     return tag

@@ -10,6 +10,7 @@ import math
 import random
 from typing import TYPE_CHECKING, Any
 
+from perfkit.cache.coherence.protocol import Coherence, Silent
 from perfkit.cache.entry import Entry
 from perfkit.cache.freshness import jittered_seconds
 from perfkit.cache.memory import MemoryTier
@@ -42,7 +43,7 @@ class Tiers:
         rng: random.Random | None = None,
     ) -> None:
         self.lock: Any = None
-        self.coherence: Any = None
+        self.coherence: Coherence = Silent()
         self.tags: Any = None
         self.recovery: Any = None
         self.settings = settings = settings or CacheSettings()
@@ -108,8 +109,7 @@ class Tiers:
                 stale_seconds=self.stale_seconds,
                 tags=tags,
             )
-            if self.coherence:
-                told = await self.coherence.key_changed(full_key, at) and told
+            told = await self.coherence.key_changed(full_key, at) and told
         finally:
             self.overtake(full_key)  # whoever looked meanwhile may have found the older one
             if not told and self.recovery:
@@ -122,8 +122,7 @@ class Tiers:
         told = False
         try:
             told = self.remote is None or await self.remote.invalidate(full_key, at_epoch_s=at)
-            if self.coherence:
-                told = await self.coherence.key_changed(full_key, at) and told
+            told = await self.coherence.key_changed(full_key, at) and told
         finally:
             self.drop(full_key)  # whoever looked meanwhile may have found what was being taken back
             if not told and self.recovery:
