@@ -17,7 +17,7 @@ from typing import Literal, Protocol, TypeAlias
 from redis.exceptions import RedisError
 
 from perfkit.cache.codec import NotEncodable, decode, encode
-from perfkit.cache.entry import Entry, Envelope, TornEnvelope, pack, unpack
+from perfkit.cache.entry import Entry, EntryInFull, Envelope, TornEnvelope, pack, unpack
 from perfkit.clock import Clock, epoch_s
 from perfkit.errors import RealServerRequired, Unavailable
 from perfkit.events import Probe, RemoteFailed, log_probe
@@ -181,7 +181,7 @@ class RemoteTier:
         if now > envelope.fresh_until_s:
             return None
         value = decode(envelope.kind, envelope.compression, envelope.payload)
-        return Stored(value, envelope.born_s, envelope.fresh_until_s, envelope.fresh_until_s)
+        return EntryInFull(value, envelope.born_s, now, envelope.fresh_until_s)
 
     def _failed(self, operation: Literal["get", "set", "delete"], error: Exception) -> None:
         self.failures += 1
