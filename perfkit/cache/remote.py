@@ -181,7 +181,7 @@ class RemoteTier:
         if now > envelope.fresh_until_s:
             return None
         value = decode(envelope.kind, envelope.compression, envelope.payload)
-        return EntryInFull(value, envelope.born_s, now, envelope.fresh_until_s)
+        return Stored(value, envelope.born_s, envelope.fresh_until_s, envelope.fresh_until_s)
 
     def _failed(self, operation: Literal["get", "set", "delete"], error: Exception) -> None:
         self.failures += 1

@@ -95,6 +95,7 @@ class Tiers:
             value,
             ttl_seconds=min(l1_ttl, l2_ttl),
             stale_seconds=self.stale_seconds,
+            born_s=self.clock(),
             tags=tags,
         )
         if self.remote is None:
