@@ -69,9 +69,13 @@ def test_the_shipping_memory_tier_replays_to_the_same_ratios() -> None:
     work = generate(spec, seed=4)
     model = CacheModel(work)
     for size, l1_ttl, l2_ttl in [(50, 5.0, 60.0), (400, 30.0, 45.0), (2_000, 20.0, 500.0)]:
-        cell = Cell(size, l1_ttl, l2_ttl)
+        cell = Cell(size, l1_ttl, l2_ttl, 0.1)
         knobs = CacheSettings(
-            l1_max_entries=size, l1_ttl_seconds=l1_ttl, l2_ttl_seconds=l2_ttl, l1_policy="lru"
+            l1_max_entries=size,
+            l1_ttl_seconds=l1_ttl,
+            l2_ttl_seconds=l2_ttl,
+            l1_policy="lru",
+            ttl_jitter=0.1,
         )
         found = replay(knobs, work, counted=[range(5_000, len(work))])
 
@@ -82,8 +86,8 @@ def test_the_shipping_memory_tier_replays_to_the_same_ratios() -> None:
 def test_a_replay_counts_only_the_stretches_it_is_asked_for() -> None:
     """What lies between them warms the tiers, as it did where it was played."""
     work = generate(GeneratedWorkload(requests=4_000, objects=500, rate_per_s=100), seed=4)
-    reads = CacheModel(work).reads(Cell(50, 5.0, 60.0))
     knobs = CacheSettings(l1_max_entries=50, l1_ttl_seconds=5, l2_ttl_seconds=60, l1_policy="lru")
+    reads = CacheModel(work).reads(Cell(50, 5.0, 60.0, knobs.ttl_jitter))
     found = replay(knobs, work, counted=[range(1_000, 1_500), range(3_000, 3_500)])
 
     counted = np.concatenate([reads[1_000:1_500], reads[3_000:3_500]])
@@ -103,7 +107,7 @@ def test_a_surface_is_its_cells() -> None:
 def test_the_grid_counts_only_after_the_warm_up_and_keeps_its_own_sums() -> None:
     work = generate(GeneratedWorkload(requests=8_000, objects=800, rate_per_s=50), seed=2)
     model = CacheModel(work)
-    (metrics,) = model.grid([(100, 10.0, 60.0)], start=2_000, world=World())
+    (metrics,) = model.grid([Cell(100, 10.0, 60.0)], start=2_000, world=World())
     cell = Cell(100, 10.0, 60.0)
 
     assert metrics["redis_reads_per_request"] == model.reads(cell)[2_000:].mean()
