@@ -79,8 +79,20 @@ METRICS = _table(
         "another instance may stay unseen.",
     ),
     Metric(
+        "stale_share", "answers past their end", "", "lower", "difference", 4,
+        "Share of requests answered with what was past its end.", margin=0.002,
+    ),
+    Metric(
+        "prefetch_used_share", "fetches beforehand that were of use", "", "higher", "difference", 3,
+        "Share of what was fetched before anybody asked that somebody then asked for.", margin=0.02,
+    ),
+    Metric(
+        "sampling_error", "error of sampling", "", "lower", "difference", 4,
+        "Half the width of the 95 % interval of the modelled hit ratios where samples stand for the whole.",
+    ),
+    Metric(
         "l1_peak_bytes", "peak size of the memory tier", "bytes", "lower", "ratio", 0,
-        "The most bytes of values the memory tier held.",
+        "The most bytes of values the memory tier of one instance held.",
     ),
     Metric(
         "failed_share", "share of calls that failed", "", "lower", "difference", 4,

@@ -3,15 +3,14 @@
 One tier
 --------
 With LRU, an object asked for again is still there when the number of different objects asked for since (its
-*stack distance*) is at most the size [1]. Distances are computed once, for all sizes.
+*stack distance*, `perfkit.lab.distances`) is at most the size. Distances are computed once, for all sizes.
 
 Time to live
 ------------
 Expiry is lazy: an expired entry keeps its place in the order and is filled again there. So whether an object
-is *present* does not depend on the TTL, and each object's requests fall into stretches of presence. Within a
-stretch the entry is filled at the first request, then at the first request more than one TTL after that, and
-so on. From any request the next such jump is the same whatever the size; it is looked up once per TTL,
-and all stretches are followed side by side.
+is *present* does not depend on the TTL, and each object's requests fall into stretches of presence, in which
+it is filled again in jumps of a TTL (`perfkit.lab.expiry`). Jitter shortens a TTL by a fixed function of the
+key, so each object jumps by a TTL of its own.
 
 Two tiers
 ---------
@@ -19,22 +18,39 @@ Memory never keeps an entry longer than Redis has it fresh, so the origin is ask
 than `l2_ttl` after the last time it was: jumps again, the same whatever memory does. Each of them also begins
 a new stretch for memory.
 
-Exact, and tested so request by request, for one instance with policy `lru`, a Redis that never evicts, and
-answers that take no time. Requests in flight at the same moment are the difference that remains.
+A fleet
+-------
+Instances share Redis, each with a memory of its own. The origin's jumps stay what they are: when an answer
+ends in Redis it has ended in every memory, so the first request after that, wherever it is dealt, asks. Each
+memory sees the requests dealt to it; an object at one instance is a line of its own, with its own distances,
+and begins a new stretch with every answer that is born.
 
-[1] Mattson, Gecsei, Slutz, Traiger, *Evaluation techniques for storage hierarchies*, 1970.
+A sample
+--------
+Where only a share R of the objects is modelled, sizes shrink by R. The misses are then held against R times
+*all* requests instead of those that were drawn: what a few very hot objects add or lack are hits, not misses
+(SHARDS-adj; `perfkit.lab.shards`).
+
+Exact, and tested so request by request, for policy `lru`, answers renewed only when they end, a Redis that
+never evicts, and answers that take no time. Requests in flight at the same moment are the difference that
+remains.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from perfkit.cache.freshness import jittered_seconds
+from perfkit.cache.keys import namespace_prefix
+from perfkit.lab.distances import stack_distances
+from perfkit.lab.expiry import Lines, ticks
 from perfkit.lab.scenario import World
 from perfkit.lab.workload import Workload
 
@@ -44,11 +60,6 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_TICK_S = 1e-6
-"""Times are compared in whole microseconds, so that no sum of floats decides what has expired."""
-
-_KEPT_TTLS = 16
-_BLOCK = 32
 _AGE_SAMPLE = 8
 """Ages are read off the requests of one object in eight."""
 
@@ -60,48 +71,82 @@ class Cell:
     max_entries: int
     l1_ttl_seconds: float
     l2_ttl_seconds: float
+    ttl_jitter: float = 0.0
 
 
 class CacheModel:
     """A workload prepared for modelling: stack distances and each object's requests side by side."""
 
-    def __init__(self, workload: Workload) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        *,
+        dealt: Ints | None = None,
+        chosen: Ints | None = None,
+        share: float = 1.0,
+    ) -> None:
+        """Prepare a workload.
+
+        Args:
+            workload: What is asked for.
+            dealt: Which instance each request is dealt to; None for a single one.
+            chosen: The requests that are modelled, every one for some objects; None for all.
+            share: Which share of the workload's objects these are.
+        """
         self._workload = workload
-        order = np.argsort(workload.objects, kind="stable")
-        objects = workload.objects[order]
-        self._order = order
-        self._ticks = np.rint(workload.times_s[order] / _TICK_S).astype(np.int64)
-        self._span = int(self._ticks.max(initial=0)) + 1
-        self._distances = stack_distances(workload.objects)[order]
-        self._new_object = np.ones(len(order), dtype=bool)
-        self._new_object[1:] = objects[1:] != objects[:-1]
-        self._objects = objects
-        self._first_expired = lru_cache(_KEPT_TTLS)(self._find_first_expired)
+        self._share = share * workload.sample_share
+        asked_for = workload.objects if chosen is None else workload.objects[chosen]
+        order = np.argsort(asked_for, kind="stable")
+        objects = asked_for[order]
+        self._order = order if chosen is None else chosen[order]
+        self._objects = Lines(ticks(workload.times_s[self._order]), _changes(objects))
+        self._names = objects[self._objects.begins]
+        if dealt is None:
+            self._regroup = None
+            self._places = self._objects
+            self._distances = stack_distances(asked_for)[order]
+        else:
+            instances = dealt[self._order]
+            # Stable by instance within each object: `_places` lines are an object at one instance.
+            place = self._objects.number * (int(instances.max(initial=0)) + 1) + instances
+            regroup = np.argsort(place, kind="stable")
+            self._regroup = regroup
+            self._places = Lines(self._objects.at[regroup], _changes(place[regroup]))
+            self._distances = self._distances_at_instances(instances[regroup])
+        self._shares: dict[str, Floats] = {}
+        self._factors: dict[tuple[str, float], Floats] = {}
 
     def reads(self, cell: Cell) -> Mask:
         """Tell of each request, in the order they came, whether Redis was read for it."""
-        return self._in_time_order(self._filled(cell.max_entries, cell.l1_ttl_seconds, self._asked(cell)))
+        filled = self._filled(cell, self._asked(cell))
+        ordered = np.empty_like(filled)
+        ordered[self._order_of_places] = filled
+        return ordered
 
     def loads(self, cell: Cell) -> Mask:
         """Tell of each request, in the order they came, whether the origin was asked for it."""
-        return self._in_time_order(self._asked(cell))
+        asked = self._asked(cell)
+        ordered = np.empty_like(asked)
+        ordered[self._order] = asked
+        return ordered
 
-    def grid(
-        self, cells: Sequence[tuple[int, float, float]], *, start: int, world: World
-    ) -> list[dict[str, float]]:
+    def grid(self, cells: Sequence[Cell], *, start: int, world: World) -> list[dict[str, float]]:
         """Return every cell's metrics over the requests from `start` on, warmed by those before."""
-        by_l2: dict[float, tuple[Mask, float]] = {}
+        by_l2: dict[tuple[float, float], tuple[Mask, float, float]] = {}
         counted = self._order >= start
-        n = int(counted.sum())
+        counted_places = self._order_of_places >= start
+        n = self._stands_for(start)
+        call_ms = world.origin_ms * math.exp(world.origin_sigma**2 / 2) + world.round_trip_ms
         metrics = []
-        for max_entries, l1_ttl, l2_ttl in cells:
-            if l2_ttl not in by_l2:
-                asked = self._jumps(self._new_object, l2_ttl)
-                by_l2[l2_ttl] = asked, self._age_p95(asked, counted)
-            asked, age_p95 = by_l2[l2_ttl]
-            filled = self._filled(max_entries, l1_ttl, asked)
-            loads, reads = int((asked & counted).sum()) / n, int((filled & counted).sum()) / n
-            call_ms = world.origin_ms * math.exp(world.origin_sigma**2 / 2) + world.round_trip_ms
+        for cell in cells:
+            l2 = cell.l2_ttl_seconds, cell.ttl_jitter
+            if l2 not in by_l2:
+                asked = self._asked(cell)
+                age = self._age_p95(self._objects, asked, counted, self._sampled)
+                by_l2[l2] = asked, int((asked & counted).sum()) / n, age
+            asked, loads, age_p95 = by_l2[l2]
+            filled = self._filled(cell, asked)
+            reads = int((filled & counted_places).sum()) / n
             metrics.append(
                 {
                     "response_mean_ms": reads * world.round_trip_ms + loads * call_ms,
@@ -110,77 +155,112 @@ class CacheModel:
                     "hit_ratio": 1 - loads,
                     "l1_hit_ratio": 1 - reads,
                     "age_p95_seconds": age_p95,
-                    "l1_age_p95_seconds": self._age_p95(filled, counted),
-                    "l1_peak_bytes": self._bytes_bound(max_entries),
+                    "l1_age_p95_seconds": self._age_p95(
+                        self._places, filled, counted_places, self._sampled_places
+                    ),
+                    "l1_peak_bytes": self._bytes_bound(cell.max_entries),
                 }
             )
         return metrics
 
     def surface(
-        self, sizes: Sequence[int], l1_ttls: Sequence[float], l2_ttl: float = math.inf, *, start: int = 0
+        self,
+        sizes: Sequence[int],
+        l1_ttls: Sequence[float],
+        l2_ttl: float = math.inf,
+        *,
+        ttl_jitter: float = 0.0,
+        start: int = 0,
     ) -> Floats:
         """Return the memory hit ratio of every size (rows) and TTL (columns)."""
-        counted = self._order >= start
-        n = int(counted.sum())
-        asked = self._jumps(self._new_object, l2_ttl)
+        counted = self._order_of_places >= start
+        n = self._stands_for(start)
+        asked = self._asked(Cell(1, 1.0, l2_ttl, ttl_jitter))
+        factors = self._factors_of("l1", ttl_jitter)
         ratios = np.empty((len(sizes), len(l1_ttls)))
         for row, size in enumerate(sizes):
-            stretches = self._new_object | (self._distances > size) | asked
+            stretches = self._stretches(size, asked)
             begins = int(np.count_nonzero(stretches & counted))
             for column, ttl in enumerate(l1_ttls):
-                later = sum(int(np.count_nonzero(counted[at])) for at in self._later_fills(stretches, ttl))
+                fills = self._places.later_fills(stretches, ttl, factors)
+                later = sum(int(np.count_nonzero(counted[at])) for at in fills)
                 ratios[row, column] = 1 - (begins + later) / n
         return ratios
 
     def _asked(self, cell: Cell) -> Mask:
-        return self._jumps(self._new_object, cell.l2_ttl_seconds)
+        factors = self._factors_of("l2", cell.ttl_jitter)
+        return self._objects.jumps(self._objects.begins, cell.l2_ttl_seconds, factors)
 
-    def _filled(self, max_entries: int, l1_ttl: float, asked: Mask) -> Mask:
-        return self._jumps(self._new_object | (self._distances > max_entries) | asked, l1_ttl)
+    def _filled(self, cell: Cell, asked: Mask) -> Mask:
+        factors = self._factors_of("l1", cell.ttl_jitter)
+        return self._places.jumps(self._stretches(cell.max_entries, asked), cell.l1_ttl_seconds, factors)
 
-    def _jumps(self, stretches: Mask, ttl: float) -> Mask:
-        """Mark each stretch's first request, then every first one more than a TTL after the last marked."""
-        marked = stretches.copy()
-        for fills in self._later_fills(stretches, ttl):
-            marked[fills] = True
-        return marked
+    def _stretches(self, max_entries: int, asked: Mask) -> Mask:
+        """Mark where an object comes to an instance's memory anew: unknown, pushed out, or born anew."""
+        anew = self._places.begins | (self._distances > max_entries * self._share)
+        if self._regroup is None:
+            return anew | asked
+        births = np.cumsum(asked)[self._regroup]
+        anew[1:] |= births[1:] != births[:-1]
+        return anew
 
-    def _later_fills(self, stretches: Mask, ttl: float) -> Iterator[Ints]:
-        """Yield the second fill of every stretch that has one, then the third, and so on."""
-        if not math.isfinite(ttl):
-            return
-        expired = self._first_expired(round(ttl / _TICK_S))
-        current = np.flatnonzero(stretches)
-        ends = np.append(current[1:], len(stretches))
-        while len(current):
-            following = expired[current]
-            within = following < ends
-            current, ends = following[within], ends[within]
-            yield current
+    def _stands_for(self, start: int) -> float:
+        """How many requests the modelled ones stand for: a share of all, not those that were drawn."""
+        counted = len(self._workload) - start
+        if self._share == 1:
+            return counted
+        drawn_from = self._share / self._workload.sample_share
+        total = self._workload.total_requests
+        if total is None:
+            return counted * drawn_from
+        return counted / len(self._workload) * total * self._share
 
-    def _find_first_expired(self, reach: int) -> Ints:
-        """Each request's first later one of the same object that is more than `reach` ticks away.
+    def _distances_at_instances(self, instances: Ints) -> Ints:
+        """Stack distances within each instance's own requests, all instances after one another."""
+        apart = np.lexsort((self._order_of_places, instances))
+        distances = np.empty(len(apart), dtype=np.int64)
+        distances[apart] = stack_distances(self._places.number[apart])
+        return distances
 
-        All requests lie on one line, each object farther from the next than any TTL reaches, so that one
-        binary search serves every object at once. Where there is none, it is the next object's first.
-        """
-        line = (np.cumsum(self._new_object) - 1) * (2 * self._span) + self._ticks
-        return np.searchsorted(line, line + min(reach, self._span), side="right")
+    @cached_property
+    def _order_of_places(self) -> Ints:
+        return self._order if self._regroup is None else self._order[self._regroup]
 
-    def _age_p95(self, born: Mask, counted: Mask) -> float:
+    def _factors_of(self, tier: Literal["l1", "l2"], jitter: float) -> Floats | None:
+        """By what each line's TTL is multiplied; None where nothing is shortened."""
+        if not jitter:
+            return None
+        if (tier, jitter) not in self._factors:
+            factors: Floats = 1 - jitter * self._jitter_shares(tier)
+            if tier == "l1" and self._regroup is not None:
+                factors = factors[self._objects.number[self._regroup][self._places.begins]]
+            self._factors[tier, jitter] = factors
+        return self._factors[tier, jitter]
+
+    def _jitter_shares(self, tier: str) -> Floats:
+        if tier not in self._shares:
+            prefix, key_of = namespace_prefix(""), self._workload.key_of
+            left = [jittered_seconds(1.0, prefix + key_of(n), 1.0, tier) for n in self._names.tolist()]
+            self._shares[tier] = 1 - np.array(left)
+        return self._shares[tier]
+
+    def _age_p95(self, lines: Lines, born: Mask, counted: Mask, sampled: Mask) -> float:
         """The 95th percentile of the time since the last mark, over one object in eight."""
-        since = np.maximum.accumulate(np.where(born, np.arange(len(born)), 0))
-        sample = np.flatnonzero(counted & self._sampled)
-        if not len(sample):
-            sample = np.flatnonzero(counted)
-        ages = self._ticks[sample] - self._ticks[since[sample]]
-        return float(np.quantile(ages, 0.95)) * _TICK_S
+        sample = counted & sampled
+        if not sample.any():
+            sample = counted
+        return float(np.quantile(lines.since(born)[sample], 0.95))
 
     @cached_property
     def _sampled(self) -> Mask:
-        mixed = self._objects.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = self._names.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         chosen: Mask = (mixed >> np.uint64(40)) % np.uint64(_AGE_SAMPLE) == 0
-        return chosen
+        of_requests: Mask = chosen[self._objects.number]
+        return of_requests
+
+    @cached_property
+    def _sampled_places(self) -> Mask:
+        return self._sampled if self._regroup is None else self._sampled[self._regroup]
 
     def _bytes_bound(self, max_entries: int) -> float:
         """The entries that fit times the mean size of a request's object, at most all objects together."""
@@ -192,60 +272,11 @@ class CacheModel:
 
     @cached_property
     def _all_bytes(self) -> float:
-        return float(self._workload.sizes[self._order][self._new_object].sum())
-
-    def _in_time_order(self, mask: Mask) -> Mask:
-        ordered = np.empty_like(mask)
-        ordered[self._order] = mask
-        return ordered
+        return float(self._workload.sizes[self._order][self._objects.begins].sum()) / self._share
 
 
-def stack_distances(objects: Ints) -> Ints:
-    """Return each request's LRU stack distance: 1 for the object asked for last, n + 1 for a new one.
-
-    The distance is what lies between a request and the object's previous one, less what in between was
-    itself asked for twice: a count of inversions, made block by block with sorts instead of a tree, so that
-    no step is taken in Python per request.
-
-    >>> stack_distances(np.array([7, 8, 7, 7, 8])).tolist()
-    [6, 6, 2, 1, 2]
-    """
-    n = len(objects)
-    previous = _previous_requests(objects)
-    again = np.flatnonzero(previous >= 0)
-    before = previous[again]
-    distances = np.full(n, n + 1, dtype=np.int64)
-    distances[again] = again - before - _larger_before(before)
-    return distances
-
-
-def _previous_requests(objects: Ints) -> Ints:
-    previous = np.full(len(objects), -1, dtype=np.int64)
-    order = np.argsort(objects, kind="stable")
-    same = objects[order][1:] == objects[order][:-1]
-    previous[order[1:][same]] = order[:-1][same]
-    return previous
-
-
-def _larger_before(values: Ints) -> Ints:
-    """Count for each value how many earlier ones are larger: within blocks, then block against block."""
-    n = len(values)
-    padding = -n % _BLOCK
-    blocks = np.concatenate([values, np.full(padding, -1, dtype=np.int64)]).reshape(-1, _BLOCK)
-    counts = np.zeros_like(blocks)
-    for column in range(1, _BLOCK):
-        counts[:, column] = (blocks[:, :column] > blocks[:, column : column + 1]).sum(axis=1)
-    total = counts.reshape(-1)[:n].copy()
-    span = int(values.max(initial=0)) + 2
-    position = np.arange(n)
-    width = _BLOCK
-    while width < n:
-        pair = position // (2 * width)
-        left = (position // width) % 2 == 0
-        sorted_left = np.sort(pair[left] * span + values[left], kind="stable")
-        right = ~left
-        upper_end = np.searchsorted(sorted_left, (pair[right] + 1) * span)
-        not_larger = np.searchsorted(sorted_left, pair[right] * span + values[right], side="right")
-        total[right] += upper_end - not_larger
-        width *= 2
-    return total
+def _changes(values: Ints) -> Mask:
+    """Mark the first of each run of equal values."""
+    marks = np.ones(len(values), dtype=bool)
+    marks[1:] = values[1:] != values[:-1]
+    return marks

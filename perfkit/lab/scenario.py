@@ -40,7 +40,7 @@ Milliseconds: TypeAlias = Annotated[float, Field(ge=0)]
 
 
 class GeneratedWorkload(Record):
-    """Requests made up from published laws: Zipf popularity, lognormal sizes, random arrivals."""
+    """Requests made up from published laws (`perfkit.lab.generate` has the sources)."""
 
     kind: Literal["generated"] = "generated"
     requests: Annotated[int, Field(ge=1, le=50_000_000)]
@@ -54,6 +54,20 @@ class GeneratedWorkload(Record):
     mean_bytes: Annotated[int, Field(ge=1)] = 1_000
     size_sigma: Annotated[float, Field(ge=0, le=4)] = 1.0
     """Spread of the lognormal sizes; 0 makes all sizes equal."""
+    scan_share: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    """Share of requests that belong to scans: objects nobody else asks for, each once, one after another."""
+    scan_length: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    """How many objects one scan reads."""
+    drift_per_hour: Annotated[float, Field(ge=0, le=10_000)] = 0.0
+    """How often in an hour each place in the order of popularity passes to an object that is new."""
+    chain_share: Annotated[float, Field(ge=0, le=0.99)] = 0.0
+    """Share of requests that ask for the successor of what was asked for before them; each object has one."""
+    chain_length: Annotated[int, Field(ge=2, le=10_000)] = 10
+    """After how many successors a chain is back at its beginning."""
+    callers: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    """How many clients ask, each as often; 0 leaves it unknown who asked."""
+    own_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the objects that are one client's own: nobody else asks for them."""
 
 
 class TraceWorkload(Record):
@@ -79,6 +93,9 @@ class World(Record):
     """Median time of one paid call; imitated in every way of looking."""
     origin_sigma: Annotated[float, Field(ge=0, le=3)] = 0.4
     """Spread of the lognormal time of a paid call."""
+    instances: Annotated[int, Field(ge=1, le=64)] = 1
+    """How many instances of the service share Redis, each with a memory tier of its own; the cache's rig
+    alone. Requests are dealt to them at random, or by caller under `cloudrun.session_affinity`."""
 
     @property
     def rtts_ms(self) -> tuple[float, ...]:

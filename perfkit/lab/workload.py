@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +24,12 @@ class Workload:
     times_s: NDArray[np.float64]
     objects: NDArray[np.int64]
     sizes: NDArray[np.int32]
+    sample_share: float = 1.0
+    """Which share of the objects were recorded: each is here with all of its requests, or with none."""
+    total_requests: int | None = None
+    """How many requests a sample was drawn from, where that is known."""
+    callers: NDArray[np.int32] | None = None
+    """Who asked, where that is known: a client that may be kept to one instance."""
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -46,17 +52,37 @@ class Workload:
     @cached_property
     def keys(self) -> tuple[str, ...]:
         """One key an object."""
-        return tuple(f"o{number}" for number in range(self.n_objects))
+        return tuple(map(self.key_of, range(self.n_objects)))
+
+    @staticmethod
+    def key_of(number: int) -> str:
+        """The key of one object."""
+        return f"o{number}"
+
+    @staticmethod
+    def number_of(key: str) -> int:
+        """The object of a key."""
+        return int(key.removeprefix("o"))
 
     @cached_property
     def digest(self) -> str:
         """Twelve hex digits that are equal exactly when every request is."""
         content = hashlib.sha256()
-        for array in (self.times_s, self.objects, self.sizes):
-            content.update(np.ascontiguousarray(array).tobytes())
+        for array in (self.times_s, self.objects, self.sizes, self.callers):
+            if array is not None:
+                content.update(np.ascontiguousarray(array).tobytes())
         return content.hexdigest()[:12]
 
     def head(self, requests: int) -> Workload:
         """Return the first requests, their objects numbered anew."""
         objects = np.unique(self.objects[:requests], return_inverse=True)[1].astype(np.int64)
-        return Workload(self.name, self.origin, self.times_s[:requests], objects, self.sizes[:requests])
+        return replace(
+            self,
+            times_s=self.times_s[:requests],
+            objects=objects,
+            sizes=self.sizes[:requests],
+            callers=None if self.callers is None else self.callers[:requests],
+            total_requests=None
+            if self.total_requests is None or not len(self)
+            else round(self.total_requests * min(requests, len(self)) / len(self)),
+        )
