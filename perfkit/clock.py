@@ -38,6 +38,17 @@ def now_s() -> float:
         return time.monotonic()
 
 
+def clock_of(loop: asyncio.AbstractEventLoop) -> Clock:
+    """Return the fastest clock that shows a loop's time, for what belongs to that loop alone.
+
+    >>> loop = asyncio.new_event_loop()
+    >>> clock_of(loop) is time.monotonic
+    True
+    >>> loop.close()
+    """
+    return loop.time if hasattr(loop, "epoch_s") else time.monotonic
+
+
 def epoch_s() -> float:
     """Return seconds since 1970-01-01 UTC; inside a virtual loop, the virtual ones."""
     try:

@@ -67,7 +67,9 @@ class Entry:
 
     def __repr__(self) -> str:
         """Show the times and not the value, which may be private."""
-        times = ", ".join(f"{name}={getattr(self, name)}" for name in ("born_s", "expires_s", "stale_until_s"))
+        times = ", ".join(
+            f"{name}={getattr(self, name)}" for name in ("born_s", "expires_s", "stale_until_s")
+        )
         return f"{type(self).__name__}({times}, weight={self.weight})"
 
 

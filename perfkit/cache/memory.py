@@ -137,7 +137,9 @@ class MemoryTier:
         self.max_entries = max_entries
         self.max_bytes = max_bytes
         self.max_entry_bytes = (
-            max(1, max_bytes // _HEAVIEST_SHARE) if max_entry_bytes is None else min(max_entry_bytes, max_bytes)
+            max(1, max_bytes // _HEAVIEST_SHARE)
+            if max_entry_bytes is None
+            else min(max_entry_bytes, max_bytes)
         )
         self.bytes = self.peak_bytes = 0
         self.hits = self.misses = self.evictions = self.expirations = 0

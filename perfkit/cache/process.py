@@ -11,6 +11,7 @@ from perfkit.cache.remote import RemoteTier
 from perfkit.cache.settings import CacheSettings
 from perfkit.cache.tiered import TieredCache
 from perfkit.cache.tiers import Tiers
+from perfkit.clock import Clock, clock_of, now_s
 from perfkit.knobs import iter_knobs, parsed, replaced
 from perfkit.pools import OptimizedRedis, PoolType, get_optimized_redis_client
 
@@ -32,21 +33,22 @@ def get_tiered_cache(namespace: str = "") -> TieredCache:
         SettingsError: a `PERFKIT_CACHE__…` variable is refused.
     """
     try:
-        caches = _of_loop.setdefault(asyncio.get_running_loop(), {})
+        loop = asyncio.get_running_loop()
+        caches, clock = _of_loop.setdefault(loop, {}), clock_of(loop)
     except RuntimeError:  # called while a module is imported, before any loop runs
-        caches = _before_any_loop
+        caches, clock = _before_any_loop, now_s
     cache = caches.get(namespace)
     if cache is None:
         first = next(iter(caches.values()), None)
-        tiers = _tiers_of_environment() if first is None else first.tiers
+        tiers = _tiers_of_environment(clock) if first is None else first.tiers
         cache = caches[namespace] = TieredCache(tiers=tiers, namespace=namespace)
     return cache
 
 
-def _tiers_of_environment() -> Tiers:
+def _tiers_of_environment(clock: Clock) -> Tiers:
     settings = _settings_from(os.environ)
     remote = RemoteTier(_open_client, prefix=_PREFIX, compress_min_bytes=settings.l2_compress_min_bytes)
-    return Tiers(settings, remote=remote)
+    return Tiers(settings, remote=remote, clock=clock)
 
 
 async def _open_client() -> OptimizedRedis:

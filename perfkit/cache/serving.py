@@ -51,7 +51,6 @@ class Serving:
         ):
             return None
         counts = self.counts
-        counts.requests += 1
         counts.l1_hits += 1
         counts.saved_seconds += entry.load_seconds
         counts.hit_bytes += entry.weight
@@ -60,7 +59,7 @@ class Serving:
     async def ask(self, wanted: Wanted[T]) -> CacheResult[T]:
         """Answer a request that `held` has nothing for."""
         tiers, counts, settings = self._tiers, self.counts, self._settings
-        counts.requests += 1
+        counts.asked += 1
         now = self._clock()
         entry = tiers.usable(wanted.full_key, now)
         if entry is not None:
@@ -82,13 +81,14 @@ class Serving:
             self._renew_if_due(wanted, result)
         elif result.tier == "l1":
             counts.l1_hits += 1
+            counts.asked -= 1
         counts.stale += result.stale
         return result
 
     async def find(self, full_key: str) -> CacheResult[Any] | None:
         """Return what is stored without asking the origin, and count it."""
         tiers, counts, settings = self._tiers, self.counts, self._settings
-        counts.requests += 1
+        counts.asked += 1
         now = self._clock()
         entry = tiers.usable(full_key, now)
         if entry is not None and now <= entry.expires_s:
@@ -157,6 +157,7 @@ class Serving:
     def _hit(self, entry: Entry, now: float) -> CacheResult[Any]:
         counts = self.counts
         counts.l1_hits += 1
+        counts.asked -= 1  # what memory answers is not asked for
         counts.stale += now > entry.expires_s
         counts.saved_seconds += entry.load_seconds
         counts.hit_bytes += entry.weight

@@ -9,9 +9,13 @@ __all__ = ["CacheStats", "Counts"]
 
 
 class Counts:
-    """The running counts of one namespace: plain numbers, because every hit adds to them."""
+    """The running counts of one namespace: plain numbers, because every hit adds to them.
+
+    A hit of memory adds to `l1_hits`, any other request to `asked`; together they are the requests.
+    """
 
     __slots__ = (
+        "asked",
         "background",
         "hit_bytes",
         "joined",
@@ -20,21 +24,21 @@ class Counts:
         "load_errors",
         "load_seconds",
         "loads",
-        "requests",
         "saved_seconds",
         "stale",
         "timeouts",
     )
 
     def __init__(self) -> None:
-        self.requests = self.l1_hits = self.l2_hits = self.joined = self.stale = 0
+        self.asked = self.l1_hits = self.l2_hits = self.joined = self.stale = 0
         self.loads = self.background = self.load_errors = self.timeouts = 0
         self.load_seconds = self.saved_seconds = 0.0
         self.hit_bytes = 0
 
     def stats(self, **others: Any) -> CacheStats:
         """Return the counts as a value, with what the tiers know beside them."""
-        return CacheStats(**{name: getattr(self, name) for name in self.__slots__}, **others)
+        counted = {name: getattr(self, name) for name in self.__slots__}
+        return CacheStats(requests=self.l1_hits + counted.pop("asked"), **counted, **others)
 
 
 @dataclass(frozen=True, slots=True)
