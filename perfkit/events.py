@@ -27,7 +27,7 @@ class EntryRemoved:
 class RemoteFailed:
     """The remote tier could not answer in time; the cache went on without it."""
 
-    operation: Literal["get", "set", "delete"]
+    operation: Literal["get", "set", "delete", "lock"]
     error: str
 
 

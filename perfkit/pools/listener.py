@@ -57,6 +57,11 @@ class Listener:
         pool = pool.beside() if isinstance(pool, FairPool) else pool
         return cls(pool, await pool.get_connection(), owns_pool=owns_pool)
 
+    @property
+    def takes_pushes(self) -> bool:
+        """Whether the connection speaks RESP3, in which alone Redis can tell of keys that changed."""
+        return str(getattr(self._connection, "protocol", "")) == "3"
+
     async def say(self, *args: str | bytes) -> None:
         """Send a command without waiting for what comes of it.
 

@@ -157,7 +157,8 @@ class Backplane:
 
     async def _session(self, hears: Hears, ready: Callable[[], None]) -> None:
         client = await self._client()
-        listener = await listener_of(client)
+        async with asyncio.timeout(self._patience_s):
+            listener = await listener_of(client)
         try:
             await listener.say("SUBSCRIBE", self._names.channel)
             await listener.hear_in_time(self._patience_s)

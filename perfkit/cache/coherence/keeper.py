@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
 from perfkit.cache.coherence.protocol import Hears
@@ -72,8 +71,7 @@ class Keeper:
         """End the task and wait until it has ended."""
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await asyncio.shield(asyncio.gather(self._task, return_exceptions=True))
+            await asyncio.wait([self._task])
         self.connected = False
 
     async def _keep(self, hears: Hears) -> None:
