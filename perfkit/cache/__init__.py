@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from perfkit.cache.remote import RemoteTier
     from perfkit.cache.settings import CacheSettings
     from perfkit.cache.tiered import CacheResult, CacheStats, TieredCache
+    from perfkit.cache.tiers import Tiers
 
 __all__ = [
     "CacheResult",
@@ -22,6 +23,7 @@ __all__ = [
     "MemoryTier",
     "RemoteTier",
     "TieredCache",
+    "Tiers",
     "cached",
     "get_tiered_cache",
 ]
@@ -36,6 +38,7 @@ __getattr__ = opening(
         "MemoryTier": "perfkit.cache.memory",
         "RemoteTier": "perfkit.cache.remote",
         "TieredCache": "perfkit.cache.tiered",
+        "Tiers": "perfkit.cache.tiers",
         "cached": "perfkit.cache.decorator",
         "get_tiered_cache": "perfkit.cache.process",
     },

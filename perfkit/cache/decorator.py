@@ -65,10 +65,8 @@ class CachedFunction(Generic[P, T]):
         """Return the kept answer, or call the function and keep what it returns."""
         # Comparing threads and asking the loop whether it runs says the same as asking which loop is running,
         # at a third of what that costs before Python 3.12.
-        if get_ident() == self._thread and self._loop.is_running():
-            serving = self._serving
-        else:
-            serving = self._enter()
+        here = get_ident() == self._thread and self._loop.is_running()
+        serving = self._serving if here else self._enter()
         full_key = self._full_key(args, kwargs)
         entry = serving.held(full_key)
         if entry is not None:

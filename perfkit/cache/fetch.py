@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Generic, Literal, TypeVar, cast
 
 from perfkit.cache.entry import Entry
 from perfkit.cache.freshness import early_from_s, is_due, jittered_seconds
+from perfkit.cache.lock import RemoteLock
 from perfkit.cache.remote import Stored
 from perfkit.cache.stats import Counts
 from perfkit.cache.tiers import Tiers
@@ -98,7 +99,7 @@ class Fetch(Generic[T]):
             return await self._from_origin(flight)
         return await self._alone(lock, flight)
 
-    async def _alone(self, lock: Any, flight: Flight) -> CacheResult[T]:
+    async def _alone(self, lock: RemoteLock, flight: Flight) -> CacheResult[T]:
         """Ask the origin as the one instance that does, or take what that one brings.
 
         Redis is read once more under the lock: another instance may have brought the answer just before.
@@ -107,7 +108,7 @@ class Fetch(Generic[T]):
         key = self._wanted.full_key
         token = await lock.acquire(key)
         if token is None:
-            arrived = await lock.wait(key, lambda: self.from_remote(lambda: not flight.overtaken))
+            arrived = await lock.wait(key, has_arrived=lambda: self.from_remote(lambda: not flight.overtaken))
             return await self._from_origin(flight) if arrived is None else arrived
         try:
             found = await self.from_remote(lambda: not flight.overtaken)
@@ -177,6 +178,7 @@ class Fetch(Generic[T]):
         own = jittered_seconds(wanted.l1_ttl_seconds, key, jitter, "l1") - took
         self._remember(value, max(own, 0.0), max(ttl - took, 0.0), ttl, took, took, wanted.tags)
         if tiers.remote is not None:
+            tiers.coherence.writing(key, born_epoch)
             await tiers.remote.set(
                 key,
                 value,

@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
-from perfkit.cache.remote import RemoteTier
 from perfkit.cache.settings import CacheSettings
 from perfkit.cache.tiered import TieredCache
 from perfkit.cache.tiers import Tiers
@@ -46,9 +45,8 @@ def get_tiered_cache(namespace: str = "") -> TieredCache:
 
 
 def _tiers_of_environment(clock: Clock) -> Tiers:
-    settings = _settings_from(os.environ)
-    remote = RemoteTier(_open_client, prefix=_PREFIX, compress_min_bytes=settings.l2_compress_min_bytes)
-    return Tiers(settings, remote=remote, clock=clock)
+    alone = not os.environ.get("PERFKIT_REDIS_URL")  # the embedded stand-in is this process's own
+    return Tiers.over(_open_client, _settings_from(os.environ), prefix=_PREFIX, alone=alone, clock=clock)
 
 
 async def _open_client() -> OptimizedRedis:

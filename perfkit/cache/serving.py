@@ -43,12 +43,7 @@ class Serving:
         """
         now = self._clock()
         entry = self._memory.get(full_key, now)
-        if (
-            entry is None
-            or now > entry.refresh_s
-            or entry.filled_s <= self._tiers.trusted_from_s
-            or (entry.tags and self._tiers.is_void(entry, now))
-        ):
+        if entry is None or now > entry.refresh_s or entry.filled_s <= self._tiers.doubted_until_s:
             return None
         counts = self.counts
         counts.l1_hits += 1
@@ -122,13 +117,13 @@ class Serving:
         except OutOfPatience:
             self.counts.timeouts += 1
             raise LoadTimeout(
-                f"No answer within {hard:g} s (cache.hard_timeout_seconds). It is still being fetched and will "
-                "be kept: ask again, or allow more time.",
+                f"No answer within {hard:g} s (cache.hard_timeout_seconds). It is still being fetched and "
+                "will be kept: ask again, or allow more time.",
                 dependency="origin",
             ) from None
 
     def _stale_for(self, full_key: str, seconds: float) -> CacheResult[Any] | None:
-        """Return a stale answer in place of one that is long in coming; for a while, others get it at once."""
+        """Return a stale answer in place of one that is long in coming; others get it at once for a while."""
         now = self._clock()
         entry = self._tiers.usable(full_key, now)
         if entry is None:

@@ -98,5 +98,5 @@ class CacheStats:
 
     @property
     def saved_cost(self) -> float:
-        """What the hits would have cost as calls, less what calls in the background did; it can be negative."""
+        """What the hits would have cost as calls, less what calls nobody waited for did; may be negative."""
         return (self.hits - self.background) * self.cost_per_load
