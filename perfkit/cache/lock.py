@@ -1,9 +1,9 @@
 """A lock between processes, so that of many instances that miss the same one asks the origin.
 
 It makes work rarer, never results wrong: it need not be safe, only cheap and sure to end. So it is one key
-with a lease on one server (`SET name token NX PX lease`), taken back by whoever's token it holds. A holder that
-dies keeps the others waiting for at most the lease; one that takes longer than its lease is joined by another.
-When Redis is away nobody locks anything, and everybody computes.
+with a lease on one server (`SET name token NX PX lease`), taken back by whoever's token it holds. A holder
+that dies keeps the others waiting for at most the lease; one that takes longer than its lease is joined by
+another. When Redis is away nobody locks anything, and everybody computes.
 
 Others wait by looking again at growing intervals. A message would come sooner, by a few milliseconds of what
 the origin takes, and cost every instance a subscription for each key it waits for.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, Generic, TypeVar, cast
+from typing import Final, Generic, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -44,5 +44,5 @@ class Opened(Generic[C]):
         if callable(self._client):
             async with self._opening:
                 if callable(self._client):
-                    self._client = await cast("Callable[[], Awaitable[C]]", self._client)()
-        return cast("C", self._client)
+                    self._client = await self._client()
+        return self._client

@@ -129,7 +129,7 @@ class OptimizedRedisCluster(BatchCommands, RoutingCluster):  # type: ignore[misc
         return NodesPubSub(self, self._nodes, **options)
 
     async def open_listener(self) -> Listener:
-        """Open a connection on which a node speaks first: messages of all nodes' publishers reach any of them.
+        """Open a connection on which a node speaks first; what is published on any node reaches it.
 
         Raises:
             RedisTimeout, RedisLost, redis.exceptions.RedisError: there was no connection to be had.

@@ -7,7 +7,6 @@ must know that something went unheard, and on a stalled server it waits for the 
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
@@ -23,7 +22,7 @@ __all__ = ["Listener", "listener_of"]
 class Listener:
     """One connection, beside those that a pool lends, until it is lost or closed. For one task at a time.
 
-    >>> import fakeredis
+    >>> import asyncio, fakeredis
     >>> async def first_words() -> list[object]:
     ...     async with fakeredis.FakeAsyncRedis() as client:
     ...         listener = await Listener.over(client.connection_pool)
@@ -55,7 +54,7 @@ class Listener:
         """
         owns_pool = isinstance(pool, FairPool)
         pool = pool.beside() if isinstance(pool, FairPool) else pool
-        return cls(pool, await pool.get_connection(), owns_pool=owns_pool)
+        return cls(pool, await pool.get_connection(), owns_pool=owns_pool)  # type: ignore[no-untyped-call]  # redis-py's
 
     @property
     def takes_pushes(self) -> bool:
@@ -69,7 +68,7 @@ class Listener:
             RedisLost: the connection is gone.
         """
         try:
-            await self._open().send_command(*args, check_health=False)  # type: ignore[no-untyped-call]  # redis-py's
+            await self._open().send_command(*args, check_health=False)
         except (RedisConnectionError, OSError) as trouble:
             raise self._lost(trouble) from None
 

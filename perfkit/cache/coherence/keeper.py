@@ -29,7 +29,7 @@ Session: TypeAlias = Callable[[Hears, Callable[[], None]], Awaitable[None]]
 _FIRST_WAIT_S: Final = 0.05
 _LONGEST_WAIT_S: Final = 2.0
 _SETTLED_S: Final = 5.0
-"""A session this long ends a row of failures; one that is cut at once each time must not be tried each time."""
+"""A session this long ends a row of failures; one that is cut at once each time does not."""
 
 
 class Unsupported(Exception):

@@ -8,7 +8,7 @@ __all__ = ["Coherence", "Hears", "Silent"]
 
 
 class Hears(Protocol):
-    """Who is told; the cache itself. It is called within the event loop, must return at once and never raise."""
+    """Who is told: the cache itself. It is called within the loop, must return at once and never raise."""
 
     def key_invalidated(self, full_key: str, at_epoch_s: float) -> None:
         """Trust nothing under a key that was born at this time or before."""
@@ -27,8 +27,8 @@ class Coherence(Protocol):
     """How instances hear of each other's changes.
 
     `start` is called once, before anything is served, and never waits for Redis. Until `connected`, and while
-    it is not, memory is as stale as its time to live allows; when hearing begins or begins again, the listener
-    is told `missed_some`.
+    it is not, memory is as stale as its time to live allows; when hearing begins, the first time or again,
+    the listener is told `missed_some`.
     """
 
     @property

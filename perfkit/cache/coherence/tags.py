@@ -35,6 +35,7 @@ from perfkit.clock import Clock, epoch_s, now_s
 __all__ = ["TagTimes", "TagsClient"]
 
 _THIRTY_TWO_DAYS_S: Final = 32 * 86_400.0
+_LATEST_S: Final = 30.0
 _TIDY_EVERY_S: Final = 60.0
 _NEVER: Final = -math.inf
 
@@ -126,12 +127,18 @@ class TagTimes:
         return self.is_void(tags, born_epoch_s)
 
     async def invalidate(self, tag: str, at_epoch_s: float | None = None) -> bool:
-        """Void everything with a tag that was born up to now; False when Redis was not told for certain.
+        """Void everything with a tag that was born until now; False when Redis was not told for certain.
 
         It counts here at once, whether Redis was told or not. To tell other instances is up to the caller
         (`Coherence.tag_changed`), after this, and to try again (`Recovery`).
+
+        Args:
+            tag: A full tag.
+            at_epoch_s: Until when, if not until now. What is longer ago than half a minute is taken as half
+                a minute ago: instances that hear by tracking look no further back.
         """
-        at_epoch_s = self._epoch() if at_epoch_s is None else at_epoch_s
+        now = self._epoch()
+        at_epoch_s = now if at_epoch_s is None else max(at_epoch_s, now - _LATEST_S)
         self.learn(tag, at_epoch_s)
         return await self._tell({tag: at_epoch_s})
 

@@ -10,8 +10,8 @@ What comes back of our own
 An instance hears of its own writes too, and an entry that leaves memory as soon as it is stored costs each
 load another read of Redis. `NOLOOP` is no help here. It leaves out what the *listening connection* wrote,
 while ours are written on a pool's; and of what a script wrote, as all our entries are, it leaves out nothing
-(measured with Valkey 9.1.2). Nor can echoes be counted: what is written twice within one turn of the server is
-told once, and whoever takes one for his own may miss a stranger's.
+(measured with Valkey 9.1.2). Nor can echoes be counted: what is written twice within one turn of the server
+is told once, and whoever takes one for his own may miss a stranger's.
 
 So an echo is not counted but looked into. `writing` notes when an entry that is about to be written was born;
 a name heard within `echo_seconds` of it makes us ask Redis for the birth of what stands there now. If it is
@@ -46,7 +46,8 @@ __all__ = ["BornOf", "Tracking", "TrackingClient"]
 BornOf: TypeAlias = Callable[[str], Awaitable[float | None]]
 """Returns when what stands under a full key in Redis was born; None when nothing does, or Redis is away."""
 
-_SKEW_S: Final = 60.0
+_LOOK_BACK_S: Final = 60.0
+"""Tags are invalidated as of at most half of it ago (`TagTimes`); the rest is for clocks that differ."""
 _MOST_TAGS: Final = 1_000
 _MOST_WRITTEN: Final = 10_000
 
@@ -165,7 +166,7 @@ class Tracking:
         self._keeper.start(hears)
 
     def writing(self, full_key: str, born_epoch_s: float) -> None:
-        """Note that an entry of this birth is about to be written here; call it before the command is sent."""
+        """Note that an entry of this birth is about to be written; call it before the command is sent."""
         if self._born_of is None or self._tracks is False:
             return
         now = self._clock()
@@ -280,7 +281,7 @@ class Tracking:
             hears.key_invalidated(full_key, self._epoch())
 
     async def _read_tags(self, hears: Hears) -> None:
-        since = self._epoch() - _SKEW_S
+        since = self._epoch() - _LOOK_BACK_S
         try:
             client = await self._client()
             changed = await client.zrangebyscore(
