@@ -65,6 +65,9 @@ class Entry:
         self.weight = weight
         self.uses = 0
 
+    def rest(self, until_s: float) -> None:
+        """Let nobody think of renewing it until then: nobody does before its end, and then it is gone."""
+
     def __repr__(self) -> str:
         """Show the times and not the value, which may be private."""
         times = ", ".join(
@@ -108,6 +111,10 @@ class EntryInFull(Entry):
         self.refresh_s = expires_s if refresh_s is None else refresh_s
         self.load_seconds = load_seconds
         self.tags = tags
+
+    def rest(self, until_s: float) -> None:
+        """Let nobody think of renewing it until then."""
+        self.refresh_s = max(self.refresh_s, until_s)
 
 
 @dataclass(frozen=True, slots=True)

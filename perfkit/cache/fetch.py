@@ -238,7 +238,7 @@ class Fetch(Generic[T]):
                 return None
         if entry is None or now > entry.expires_s + bound:
             return None
-        entry.refresh_s = now + settings.retry_after_error_seconds
+        entry.rest(now + settings.retry_after_error_seconds)
         tiers.probe(RenewalFailed(self._namespace, f"{type(failure).__name__}: {failure}"))
         stale = now > entry.expires_s or tier == "l2"
         return CacheResult(cast("T", entry.value), cast("Tier", tier), now - entry.born_s, stale=stale)

@@ -128,7 +128,7 @@ class Serving:
         entry = self._tiers.usable(full_key, now)
         if entry is None:
             return None
-        entry.refresh_s = max(entry.refresh_s, now + seconds)
+        entry.rest(now + seconds)
         self.counts.timeouts += 1
         return self.result(entry)
 
