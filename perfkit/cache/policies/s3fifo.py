@@ -166,25 +166,19 @@ class S3Fifo:
 
     def _evict_from_main(self) -> tuple[str, Entry]:
         main = self._main
-        for _ in range(_MOST_EXAMINED):
+        for examined in range(_MOST_EXAMINED + 1):
             key = main.first
             if key is None:
-                raise IndexError("evict from an empty policy")
+                break
             entry = self.entries[key]
-            uses = entry.uses
-            if uses <= 3:
-                if uses == _PROVEN:
-                    break
-                entry.uses = uses - 1
-            else:
-                if not uses >> 2 & 3:
-                    break
-                entry.uses = uses - 4
             main.remove(key, entry)
+            uses = entry.uses
+            if (uses == _PROVEN if uses <= 3 else not uses & 12) or examined == _MOST_EXAMINED:
+                del self.entries[key]
+                return key, entry
+            entry.uses = uses - 1 if uses <= 3 else uses - 4
             main.append(key, entry)
-        main.remove(key, entry)
-        del self.entries[key]
-        return key, entry
+        raise IndexError("evict from an empty policy")
 
 
 def _counted(uses: int) -> int:
