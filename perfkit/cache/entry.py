@@ -70,10 +70,10 @@ class Entry:
 
     def __repr__(self) -> str:
         """Show the times and not the value, which may be private."""
-        times = ", ".join(
-            f"{name}={getattr(self, name)}" for name in ("born_s", "expires_s", "stale_until_s")
+        return (
+            f"{type(self).__name__}(born_s={self.born_s}, expires_s={self.expires_s}, "
+            f"stale_until_s={self.stale_until_s}, weight={self.weight})"
         )
-        return f"{type(self).__name__}({times}, weight={self.weight})"
 
 
 # The very slots under further names: they read as fast as any, and take no room.

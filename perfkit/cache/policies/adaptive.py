@@ -135,7 +135,6 @@ class Adaptive(S3Fifo):
             self.entries[key] = entry
             entry.uses = TOLD | IN_MAIN
             self._main.append(key, entry)
-            self._most_resident = max(self._most_resident, len(self.entries))
         else:
             super().admit(key, entry)
         if self._is_sampled(key):
