@@ -6,6 +6,7 @@
     ├── WorkloadError        a trace cannot be read                .file .line
     ├── Unavailable          a dependency is away                  .dependency .retry_after_seconds
     │   ├── CircuitOpen      it failed too often to be asked now
+    │   ├── LoadTimeout      a cached answer was not there in time
     │   ├── PoolExhausted    every connection of a pool is in use  .pool .waited_seconds
     │   └── RealServerRequired  only a toy is configured, and toys are forbidden here
     ├── RunError             a run folder cannot be used           .folder
@@ -74,6 +75,10 @@ class Unavailable(PerfkitError):
 
 class CircuitOpen(Unavailable):
     """The dependency failed so often that it is left alone for a while; nothing was sent."""
+
+
+class LoadTimeout(Unavailable, TimeoutError):
+    """An answer was not there within `cache.hard_timeout_seconds`; it is still being fetched."""
 
 
 class PoolExhausted(Unavailable):

@@ -27,7 +27,15 @@ class EntryRemoved:
 class RemoteFailed:
     """The remote tier could not answer in time; the cache went on without it."""
 
-    operation: Literal["get", "set", "delete"]
+    operation: Literal["get", "set", "delete", "lock"]
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalFailed:
+    """An answer could not be renewed, and the old one goes on being served."""
+
+    namespace: str
     error: str
 
 
@@ -49,7 +57,49 @@ class CircuitChanged:
     why: str
 
 
-Event: TypeAlias = EntryRemoved | RemoteFailed | EmbeddedDefaultLoaded | CircuitChanged
+@dataclass(frozen=True, slots=True)
+class CoherenceLost:
+    """What other instances change is not heard: memory is as stale as its time to live allows."""
+
+    how: Literal["backplane", "tracking"]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CoherenceRestored:
+    """What other instances change is heard again; what memory held is not trusted any more."""
+
+    how: Literal["backplane", "tracking"]
+    away_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingUnsupported:
+    """The server does not tell of changes by itself; the backplane does it instead."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidationDropped:
+    """Redis never learned of an invalidation: it was away for too long, or too many waited."""
+
+    kind: Literal["key", "tag"]
+    name: str
+    why: str
+
+
+Event: TypeAlias = (
+    EntryRemoved
+    | RemoteFailed
+    | RenewalFailed
+    | EmbeddedDefaultLoaded
+    | CircuitChanged
+    | CoherenceLost
+    | CoherenceRestored
+    | TrackingUnsupported
+    | InvalidationDropped
+)
 Probe: TypeAlias = Callable[[Event], None]
 """Hears events. It must return at once and never raise."""
 
@@ -62,8 +112,18 @@ def log_probe(event: Event) -> None:
         _log.warning("%s answers in place of a real server. %s", event.what, event.remedy)
     elif isinstance(event, RemoteFailed):
         _log.warning("remote cache %s failed, going on without it: %s", event.operation, event.error)
+    elif isinstance(event, RenewalFailed):
+        _log.warning("namespace %r goes on with an older answer: %s", event.namespace, event.error)
     elif isinstance(event, CircuitChanged) and event.after != "half_open":
         _log.warning("circuit of %s: %s, was %s (%s)", event.name, event.after, event.before, event.why)
+    elif isinstance(event, CoherenceLost):
+        _log.warning("cache %s lost, changes made elsewhere go unheard: %s", event.how, event.why)
+    elif isinstance(event, CoherenceRestored):
+        _log.warning("cache %s hears again, after %.3f s", event.how, event.away_seconds)
+    elif isinstance(event, TrackingUnsupported):
+        _log.warning("the server has no tracking, the backplane takes its place: %s", event.why)
+    elif isinstance(event, InvalidationDropped):
+        _log.warning("invalidation of %s %r never reached Redis: %s", event.kind, event.name, event.why)
 
 
 def null_probe(event: Event) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from perfkit.cache import RemoteTier, TieredCache
+from perfkit.cache import TieredCache, Tiers
 from perfkit.clock import Clock, epoch_s, now_s
 from perfkit.events import Probe, log_probe
 from perfkit.pools import Endpoint, PoolType, RedisPools
@@ -69,16 +69,16 @@ class Stack:
         settings = Settings.from_env() if settings is None else settings
         outside = Outside() if outside is None else outside
         pools = RedisPools(settings.pools, outside.endpoint, probe=outside.probe)
-        remote = RemoteTier(
+        tiers = Tiers.over(
             pools.client(PoolType.CACHE).raising,
+            settings.cache,
             prefix=outside.key_prefix,
+            alone=outside.endpoint is None and pools.endpoint.backend == "fakeredis",
+            clock=outside.clock,
             epoch=outside.epoch,
-            compress_min_bytes=settings.cache.l2_compress_min_bytes,
             probe=outside.probe,
         )
-        cache = TieredCache(
-            settings.cache, remote=remote, clock=outside.clock, epoch=outside.epoch, probe=outside.probe
-        )
+        cache = TieredCache(tiers=tiers)
         try:
             yield cls(settings, pools, cache)
         finally:

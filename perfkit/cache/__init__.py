@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from perfkit.lazy import opening
 
 if TYPE_CHECKING:
-    from perfkit.cache.decorator import CachedFunction, cached, get_tiered_cache
+    from perfkit.cache.decorator import CachedFunction, cached
     from perfkit.cache.memory import MemoryTier
+    from perfkit.cache.process import get_tiered_cache
     from perfkit.cache.remote import RemoteTier
     from perfkit.cache.settings import CacheSettings
     from perfkit.cache.tiered import CacheResult, CacheStats, TieredCache
+    from perfkit.cache.tiers import Tiers
 
 __all__ = [
     "CacheResult",
@@ -21,6 +23,7 @@ __all__ = [
     "MemoryTier",
     "RemoteTier",
     "TieredCache",
+    "Tiers",
     "cached",
     "get_tiered_cache",
 ]
@@ -35,7 +38,8 @@ __getattr__ = opening(
         "MemoryTier": "perfkit.cache.memory",
         "RemoteTier": "perfkit.cache.remote",
         "TieredCache": "perfkit.cache.tiered",
+        "Tiers": "perfkit.cache.tiers",
         "cached": "perfkit.cache.decorator",
-        "get_tiered_cache": "perfkit.cache.decorator",
+        "get_tiered_cache": "perfkit.cache.process",
     },
 )

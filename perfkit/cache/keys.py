@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum, Flag
@@ -21,6 +21,8 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
+
+from perfkit.errors import did_you_mean
 
 __all__ = ["CallKey", "canonical", "namespace_prefix"]
 
@@ -39,11 +41,28 @@ class CallKey:
     False
     """
 
-    def __init__(self, function: Callable[..., object]) -> None:
+    def __init__(self, function: Callable[..., object], *, ignore: Collection[str] = ()) -> None:
+        """Read the signature once.
+
+        Args:
+            function: Whose calls are to have keys.
+            ignore: Names of parameters that are not part of the key.
+
+        Raises:
+            TypeError: the function has no parameter of an ignored name.
+        """
         self._name = f"{function.__module__}.{function.__qualname__}"
         self._signature = inspect.signature(function)
+        self._ignore = frozenset(ignore)
+        unknown = sorted(self._ignore - set(self._signature.parameters))
+        if unknown:
+            raise TypeError(
+                f"{self._name} has no parameter {unknown[0]!r}, so it cannot be left out of its keys."
+                f"{did_you_mean(unknown[0], self._signature.parameters)}"
+            )
         kinds = [parameter.kind for parameter in self._signature.parameters.values()]
-        self._positional = len(kinds) if all(kind in _POSITIONAL for kind in kinds) else -1
+        bare = not self._ignore and all(kind in _POSITIONAL for kind in kinds)
+        self._positional = len(kinds) if bare else -1
 
     def __call__(self, *args: object, **kwargs: object) -> str:
         """Return the key of a call with these arguments.
@@ -56,7 +75,7 @@ class CallKey:
         else:
             bound = self._signature.bind(*args, **kwargs)
             bound.apply_defaults()
-            values = tuple(bound.arguments.values())
+            values = tuple(value for name, value in bound.arguments.items() if name not in self._ignore)
         text = canonical(values)
         if len(text) > _LONGEST_PLAIN:
             text = "#" + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()

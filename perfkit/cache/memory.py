@@ -1,22 +1,27 @@
 """The memory tier: the entries one instance keeps at hand, bounded in number and in bytes.
 
+One table, and a hit is little more than a look-up in it: the entry carries its own times and counts its own
+uses, and the policy reads them when it needs a victim.
+
 Expiry is noticed, never scheduled: a look-up compares the clock with the entry's own time, so nothing wakes
 up and no sweep stalls the loop. What that leaves behind is handled by policy. Under `lru` an expired entry
 keeps its place until it is refetched or pushed out, which makes the tier equal to the textbook cache that a
-sweep models exactly. Under the other policies each `set` also removes a few entries that expired, earliest
-first, out of buckets one second wide.
+sweep models exactly. Under the other policies each `set` also removes a few entries whose time is up, stale
+time included, earliest first (`perfkit.cache.expiries`). No operation ever looks at all that is held, `clear`
+included.
 
 Not thread-safe: it belongs to one event loop, like everything above it.
 """
 
 from __future__ import annotations
 
-import heapq
+import math
 import sys
 from collections.abc import Callable
 
-from perfkit.cache.entry import Entry
-from perfkit.cache.policies.base import make_policy
+from perfkit.cache.entry import Entry, EntryInFull
+from perfkit.cache.expiries import Expiries
+from perfkit.cache.policies.base import EvictionPolicy, make_policy
 from perfkit.clock import Clock, now_s
 from perfkit.errors import SettingsError
 from perfkit.events import RemovalCause
@@ -26,8 +31,13 @@ __all__ = ["MemoryTier", "default_weight"]
 _RECLAIMED_AT_ONCE = 16
 """Expired entries removed by one `set`: more than it adds, so they cannot gather; few, so it stays quick."""
 
-_FOREVER_S = 1e12
-"""Entries without an end share the bucket of this second."""
+_CLEARED_AT_ONCE = 32
+"""Entries of a cleared tier let go of by one `set`, and told of."""
+
+_HEAVIEST_SHARE = 8
+"""An entry may weigh an eighth of the tier: a heavier one would push out more than it is likely to give back."""
+
+_new = object.__new__
 
 
 def default_weight(value: object) -> int:
@@ -61,21 +71,44 @@ class MemoryTier:
 
     >>> now = 100.0
     >>> tier = MemoryTier(max_entries=2, max_bytes=1_000, policy="lru", clock=lambda: now)
-    >>> tier.set("a", b"apple", ttl_seconds=60)
+    >>> _ = tier.set("a", b"apple", ttl_seconds=60, stale_seconds=30)
     >>> now = 160.0
     >>> tier.get("a").value, tier.bytes
     (b'apple', 5)
     >>> now = 160.1
-    >>> tier.get("a") is None
-    True
+    >>> tier.get("a") is None, tier.peek("a").value
+    (True, b'apple')
     """
+
+    __slots__ = (
+        "_cleared",
+        "_clock",
+        "_entries",
+        "_expiries",
+        "_gone",
+        "_missed",
+        "_on_remove",
+        "_policy",
+        "_touch",
+        "_weigh",
+        "bytes",
+        "evictions",
+        "expirations",
+        "hits",
+        "max_bytes",
+        "max_entries",
+        "max_entry_bytes",
+        "misses",
+        "peak_bytes",
+    )
 
     def __init__(
         self,
         *,
         max_entries: int,
         max_bytes: int,
-        policy: str = "s3fifo",
+        max_entry_bytes: int | None = None,
+        policy: str | EvictionPolicy = "s3fifo",
         clock: Clock = now_s,
         weigh: Callable[[object], int] = default_weight,
         on_remove: Callable[[str, RemovalCause], None] | None = None,
@@ -84,11 +117,12 @@ class MemoryTier:
 
         Args:
             max_entries: Entries, including expired ones that still hold a place.
-            max_bytes: The sum of the entries' weights; a heavier value never enters.
-            policy: `lru`, `sieve` or `s3fifo`.
+            max_bytes: The sum of the entries' weights.
+            max_entry_bytes: A heavier value never enters; default: an eighth of `max_bytes`.
+            policy: `lru`, `sieve`, `s3fifo` or `adaptive`; or one that is empty and no other tier's.
             clock: What time it is; TTLs count on it.
             weigh: A value's bytes, asked once when it is set.
-            on_remove: Told of every entry that leaves and why; it must not call the tier.
+            on_remove: Told of every entry that has left and why, once the tier is whole again.
 
         Raises:
             SettingsError: there is no such policy, or a bound is below 1.
@@ -102,164 +136,245 @@ class MemoryTier:
             )
         self.max_entries = max_entries
         self.max_bytes = max_bytes
+        self.max_entry_bytes = (
+            max(1, max_bytes // _HEAVIEST_SHARE)
+            if max_entry_bytes is None
+            else min(max_entry_bytes, max_bytes)
+        )
         self.bytes = self.peak_bytes = 0
         self.hits = self.misses = self.evictions = self.expirations = 0
-        self._entries: dict[str, Entry] = {}
-        self._policy = make_policy(policy, max_entries)
-        self._expiries = _ExpiryBuckets() if self._policy.reclaims_expired else None
+        if isinstance(policy, str):
+            policy = make_policy(policy, max_entries, max_bytes=max_bytes, clock=clock)
+        self._policy = policy
+        self._missed = policy.missed
         self._clock = clock
         self._weigh = weigh
         self._on_remove = on_remove
+        self._cleared: list[dict[str, Entry]] = []
+        self._gone: list[tuple[str, RemovalCause]] = []
+        self._read_from_policy()
 
     def __len__(self) -> int:
         """Return how many entries hold a place, expired ones included."""
         return len(self._entries)
 
-    def get(self, key: str) -> Entry | None:
-        """Return the entry of `key`, or None when it is absent or expired."""
-        entry = self._entries.get(key)
-        if entry is None or self._clock() > entry.expires_s:
-            self.misses += 1
-            return None
-        self.hits += 1
-        self._policy.touch(key)
-        return entry
+    @property
+    def policy(self) -> EvictionPolicy:
+        """What decides which entry leaves; an adaptive one says what it has learned."""
+        return self._policy
 
-    def set(self, key: str, value: object, *, ttl_seconds: float, born_s: float | None = None) -> None:
-        """Keep a value while now ≤ the present + `ttl_seconds`, or until there is no room for it.
+    def get(self, key: str, now: float | None = None) -> Entry | None:
+        """Return the entry of `key` while it is fresh, else None; it counts as a hit and a use, or a miss.
 
         Args:
             key: Any text.
-            value: Any object; one heavier than `max_bytes` is refused, and what it would replace is removed.
-            ttl_seconds: 0 keeps it for this instant alone; `math.inf` has no end.
+            now: What the clock shows, when the caller has just asked it.
+        """
+        entry = self._entries.get(key)
+        if entry is not None and (self._clock() if now is None else now) <= entry.expires_s:
+            self.hits += 1
+            uses = entry.uses
+            if uses & 3 != 3:
+                entry.uses = uses + 1
+            elif uses > 3:
+                self._touch(key)
+            return entry
+        self.misses += 1
+        if self._missed is not None:
+            self._missed(key)
+        return None
+
+    def peek(self, key: str, now: float | None = None) -> Entry | None:
+        """Return what is held under `key` and may still be served, fresh or stale; nothing is counted."""
+        entry = self._entries.get(key)
+        if entry is not None and (self._clock() if now is None else now) <= entry.stale_until_s:
+            return entry
+        return None
+
+    def set(
+        self,
+        key: str,
+        value: object,
+        *,
+        ttl_seconds: float,
+        stale_seconds: float = 0.0,
+        born_s: float | None = None,
+        refresh_s: float | None = None,
+        load_seconds: float = 0.0,
+        tags: tuple[str, ...] = (),
+    ) -> Entry | None:
+        """Keep a value, and return its entry; None when it is too heavy to be kept.
+
+        Args:
+            key: Any text.
+            value: Any object; what one heavier than `max_entry_bytes` would replace is removed.
+            ttl_seconds: It is fresh up to this time from now; 0 is this instant alone, `math.inf` has no end.
+            stale_seconds: How long after that it may still be served stale.
             born_s: When the origin was asked for it, on this tier's clock; default now.
+            refresh_s: From when on renewing it is worth a thought, on this tier's clock; default its end.
+            load_seconds: What it took to get.
+            tags: What it can be invalidated by.
 
         Raises:
-            SettingsError: `ttl_seconds` is negative or not a number.
+            SettingsError: `ttl_seconds` or `stale_seconds` is negative or not a number.
         """
-        if not ttl_seconds >= 0:  # also refuses NaN
-            raise SettingsError(
-                f"ttl_seconds={ttl_seconds} is refused: an entry cannot expire before it is stored. "
-                "Write 0 or more.",
-                path="ttl_seconds",
-                value=ttl_seconds,
-                allowed=">= 0",
-            )
         now = self._clock()
+        expires_s = now + ttl_seconds
+        if not (ttl_seconds >= 0 and stale_seconds >= 0):  # also refuses NaN
+            raise _not_a_time(ttl_seconds, stale_seconds)
         weight = self._weigh(value)
-        entry = Entry(value, now if born_s is None else born_s, now, now + ttl_seconds, weight)
         if self._expiries is not None:
             self._reclaim(self._expiries, now)
-        if weight > self.max_bytes:
+        if self._cleared:
+            self._let_go()
+        if weight > self.max_entry_bytes:
             self._refuse(key)
-        elif key in self._entries:
-            self._replace(key, entry, now)
+            return None
+        if stale_seconds or born_s is not None or refresh_s is not None or load_seconds or tags:
+            entry: Entry = EntryInFull(
+                value,
+                now if born_s is None else born_s,
+                now,
+                expires_s,
+                weight,
+                stale_until_s=expires_s + stale_seconds,
+                refresh_s=refresh_s,
+                load_seconds=load_seconds,
+                tags=tags,
+            )
         else:
-            self._admit(key, entry, now)
+            entry = _new(Entry)  # a constructor would cost as much as all the rest of it
+            entry.value = value
+            entry.born_s = now
+            entry.expires_s = expires_s
+            entry.weight = weight
+        old = self._entries.get(key)
+        if old is None:
+            while len(self._entries) >= self.max_entries or self.bytes + weight > self.max_bytes:
+                self._evict(now)
+            self._policy.admit(key, entry)
+            self.bytes += weight
+        else:
+            self._replace(key, old, entry, now)
+        if self.bytes > self.peak_bytes:
+            self.peak_bytes = self.bytes
+        if self._expiries is not None:
+            self._expiries.add(key, entry, old)
+        if old is not None:
+            self._left(key, "expired" if now > old.stale_until_s else "replaced")
+        if self._gone:
+            self._tell()
+        return entry
+
+    def expire(self, key: str) -> bool:
+        """End a value's freshness now, and keep it as long as it may be served stale.
+
+        Returns:
+            Whether it was fresh.
+        """
+        entry = self._entries.get(key)
+        now = self._clock()
+        if entry is None or now > entry.expires_s:
+            return False
+        if now >= entry.stale_until_s or not isinstance(entry, EntryInFull):  # no stale time
+            self._remove(key, entry, "explicit")
+            self._tell()
+            return True
+        entry.expires_s = entry.refresh_s = math.nextafter(now, -math.inf)
+        return True
 
     def delete(self, key: str) -> bool:
-        """Remove the entry of `key` and return whether it could still have been served."""
+        """Remove the entry of `key` and return whether it could still have been served, stale included."""
         entry = self._entries.get(key)
         if entry is None:
             return False
-        expired = self._clock() > entry.expires_s
-        self._policy.forget(key)
-        self._take_out(key, "expired" if expired else "explicit")
-        return not expired
+        ended = self._clock() > entry.stale_until_s
+        self._remove(key, entry, "expired" if ended else "explicit")
+        self._tell()
+        return not ended
 
     def clear(self) -> None:
-        """Remove every entry."""
-        for key in list(self._entries):
-            self.delete(key)
+        """Hold nothing any more, at once; `on_remove` is told, and memory returned, with the next `set`s."""
+        if self._entries:
+            self._cleared.append(self._policy.emptied())
+        self.bytes = 0
+        self._read_from_policy()
 
     def reset_peak(self) -> None:
         """Let `peak_bytes` count from what is held now."""
         self.peak_bytes = self.bytes
 
-    def _admit(self, key: str, entry: Entry, now: float) -> None:
-        while len(self._entries) >= self.max_entries or self.bytes + entry.weight > self.max_bytes:
-            self._evict(now)
-        self._policy.admit(key)
-        self._put_in(key, entry)
+    def _read_from_policy(self) -> None:
+        policy = self._policy
+        self._entries = policy.entries
+        self._touch = policy.touch
+        self._expiries = Expiries(policy.entries) if policy.reclaims_expired else None
 
-    def _replace(self, key: str, entry: Entry, now: float) -> None:
+    def _replace(self, key: str, old: Entry, entry: Entry, now: float) -> None:
         """Refetch in place: the key keeps its standing with the policy, and this was a use."""
-        self._take_out(key, "expired" if now > self._entries[key].expires_s else "replaced")
-        self._policy.touch(key)
-        while self.bytes + entry.weight > self.max_bytes:
+        self._policy.replace(key, old, entry)
+        self.bytes += entry.weight - old.weight
+        while self.bytes > self.max_bytes:
             self._evict(now, sparing=key)
-        self._put_in(key, entry)
 
     def _refuse(self, key: str) -> None:
-        if key in self._entries:  # the old value must not be served for the new one
-            self._policy.forget(key)
-            self._take_out(key, "replaced")
-        self._tell(key, "refused")
+        old = self._entries.get(key)
+        if old is not None:  # the old value must not be served for the new one
+            self._remove(key, old, "replaced")
+        self._left(key, "refused")
+        self._tell()
 
     def _evict(self, now: float, *, sparing: str | None = None) -> None:
-        victim = self._policy.evict()
-        if victim == sparing:
-            self._policy.admit(victim)
+        key, entry = self._policy.evict()
+        if key == sparing:
+            self._policy.admit(key, entry)
             return
-        expired = now > self._entries[victim].expires_s
-        self._take_out(victim, "expired" if expired else "evicted")
+        self.bytes -= entry.weight
+        self._left(key, "expired" if now > entry.stale_until_s else "evicted")
 
-    def _reclaim(self, expiries: _ExpiryBuckets, now: float) -> None:
+    def _remove(self, key: str, entry: Entry, cause: RemovalCause) -> None:
+        self._policy.forget(key, expired=cause == "expired")
+        self.bytes -= entry.weight
+        self._left(key, cause)
+
+    def _reclaim(self, expiries: Expiries, now: float) -> None:
         for _ in range(_RECLAIMED_AT_ONCE):
             key = expiries.due(now)
             if key is None:
                 return
-            self._policy.forget(key, expired=True)
-            self._take_out(key, "expired")
+            self._remove(key, self._entries[key], "expired")
 
-    def _put_in(self, key: str, entry: Entry) -> None:
-        self._entries[key] = entry
-        self.bytes += entry.weight
-        self.peak_bytes = max(self.peak_bytes, self.bytes)
-        if self._expiries is not None:
-            self._expiries.add(key, entry.expires_s)
+    def _let_go(self) -> None:
+        entries = self._cleared[-1]
+        for _ in range(min(_CLEARED_AT_ONCE, len(entries))):
+            self._left(entries.popitem()[0], "explicit")
+        if not entries:
+            self._cleared.pop()
 
-    def _take_out(self, key: str, cause: RemovalCause) -> None:
-        entry = self._entries.pop(key)
-        self.bytes -= entry.weight
-        self.expirations += cause == "expired"
-        self.evictions += cause == "evicted"
-        if self._expiries is not None:
-            self._expiries.remove(key, entry.expires_s)
-        self._tell(key, cause)
-
-    def _tell(self, key: str, cause: RemovalCause) -> None:
+    def _left(self, key: str, cause: RemovalCause) -> None:
+        if cause == "evicted":
+            self.evictions += 1
+        elif cause == "expired":
+            self.expirations += 1
         if self._on_remove is not None:
-            self._on_remove(key, cause)
+            self._gone.append((key, cause))
+
+    def _tell(self) -> None:
+        """Say what has left, now that the tier is whole again: who hears it may call the tier."""
+        gone, self._gone = self._gone, []
+        if self._on_remove is not None:
+            for key, cause in gone:
+                self._on_remove(key, cause)
 
 
-class _ExpiryBuckets:
-    """Keys by the second in which they expire; the earliest second is always at hand."""
-
-    def __init__(self) -> None:
-        self._buckets: dict[int, dict[str, None]] = {}
-        self._seconds: list[int] = []
-
-    def add(self, key: str, expires_s: float) -> None:
-        second = int(min(expires_s, _FOREVER_S))
-        bucket = self._buckets.get(second)
-        if bucket is None:
-            bucket = self._buckets[second] = {}
-            heapq.heappush(self._seconds, second)
-        bucket[key] = None
-
-    def remove(self, key: str, expires_s: float) -> None:
-        # An empty bucket stays until its second has passed, so that no second is twice in the heap.
-        self._buckets[int(min(expires_s, _FOREVER_S))].pop(key)
-
-    def due(self, now: float) -> str | None:
-        """Return a key whose second has wholly passed, without removing it."""
-        while self._seconds and self._seconds[0] + 1 <= now:
-            bucket = self._buckets[self._seconds[0]]
-            if bucket:
-                return next(reversed(bucket))
-            del self._buckets[heapq.heappop(self._seconds)]
-        return None
+def _not_a_time(ttl_seconds: float, stale_seconds: float) -> SettingsError:
+    name, value = ("stale_seconds", stale_seconds) if ttl_seconds >= 0 else ("ttl_seconds", ttl_seconds)
+    return SettingsError(
+        f"{name}={value} is refused: an entry cannot end before it is stored. Write 0 or more.",
+        path=name,
+        value=value,
+        allowed=">= 0",
+    )
 
 
 def _inside(item: object) -> list[object]:

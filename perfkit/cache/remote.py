@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from redis.exceptions import RedisError
 
 from perfkit.cache.codec import NotEncodable, decode, encode
-from perfkit.cache.entry import Entry, Envelope, TornEnvelope, pack, unpack
+from perfkit.cache.entry import Entry, EntryInFull, Envelope, TornEnvelope, pack, unpack
 from perfkit.clock import Clock, epoch_s
 from perfkit.errors import RealServerRequired, Unavailable
 from perfkit.events import Probe, RemoteFailed, log_probe
@@ -25,6 +26,16 @@ __all__ = ["RemoteClient", "RemoteTier"]
 
 _LONGEST_S = 30 * 86_400.0
 _AWAY = (RedisError, OSError, TimeoutError, Unavailable)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    value: object
+    born_s: float
+    fresh_until_s: float
+    keep_until_s: float
+    load_seconds: float = 0.0
+    tags: tuple[str, ...] = ()
 
 
 class RemoteClient(Protocol):
@@ -87,7 +98,7 @@ class RemoteTier:
         self._opening = asyncio.Lock()
         self.failures = 0
 
-    async def get(self, key: str) -> Entry | None:
+    async def get(self, key: str) -> Stored | None:
         """Return the entry of `key` with times in epoch seconds; None when absent, stale, torn or away.
 
         An entry past its own fresh-until is a miss whatever the server's clock says.
@@ -107,7 +118,17 @@ class RemoteTier:
             self._failed("get", error)
             return None
 
-    async def set(self, key: str, value: object, *, ttl_seconds: float, born_epoch_s: float) -> bool:
+    async def set(
+        self,
+        key: str,
+        value: object,
+        *,
+        ttl_seconds: float,
+        born_epoch_s: float,
+        stale_seconds: float = 0.0,
+        load_seconds: float = 0.0,
+        tags: tuple[str, ...] = (),
+    ) -> bool:
         """Store a value that is fresh until `born_epoch_s + ttl_seconds`; return whether it was stored.
 
         A value that would not come back as it is (see `perfkit.cache.codec`) is not stored, and what stood
@@ -130,6 +151,10 @@ class RemoteTier:
             return False
         return bool(stored)
 
+    async def invalidate(self, key: str, *, at_epoch_s: float) -> bool:
+        await self.delete(key)
+        return True
+
     async def delete(self, key: str) -> bool:
         """Remove the entry of `key`; return whether there was one. False also when Redis is away."""
         try:
@@ -151,12 +176,12 @@ class RemoteTier:
         # Redis keys are bytes; a lone surrogate, which strict UTF-8 refuses, must not break a look-up.
         return (self._prefix + key).encode("utf-8", "surrogatepass")
 
-    def _entry(self, envelope: Envelope) -> Entry | None:
+    def _entry(self, envelope: Envelope) -> Stored | None:
         now = self._epoch()
         if now > envelope.fresh_until_s:
             return None
         value = decode(envelope.kind, envelope.compression, envelope.payload)
-        return Entry(value, envelope.born_s, now, envelope.fresh_until_s)
+        return Stored(value, envelope.born_s, envelope.fresh_until_s, envelope.fresh_until_s)
 
     def _failed(self, operation: Literal["get", "set", "delete"], error: Exception) -> None:
         self.failures += 1

@@ -5,76 +5,38 @@
              └───────────── fill ◀─────────────┴──────────┘
 
 An answer is born when the origin is *asked* for it (RFC 9111 §4.2.3 counts age the same cautious way), both
-TTLs count from then, and memory never keeps it longer than Redis has it fresh. What is stored or deleted
+TTLs count from then, and memory never keeps it longer than Redis has it fresh. What is stored or taken back
 while a flight is under way overtakes it: what the flight brings back is given to those who waited and is
 kept nowhere.
+
+This file holds the verbs. `perfkit.cache.serving` decides what memory may serve, `perfkit.cache.fetch` is the
+way past memory, `perfkit.cache.tiers` what all namespaces share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
 
-from perfkit.cache.entry import Entry
+from perfkit.cache.coherence.names import EVERYTHING
+from perfkit.cache.fetch import CacheResult, Wanted
 from perfkit.cache.keys import namespace_prefix
 from perfkit.cache.memory import MemoryTier
 from perfkit.cache.remote import RemoteTier
+from perfkit.cache.serving import Serving
 from perfkit.cache.settings import CacheSettings
+from perfkit.cache.stats import CacheStats
+from perfkit.cache.tiers import Tiers
 from perfkit.clock import Clock, epoch_s, now_s
-from perfkit.events import EntryRemoved, Probe, RemovalCause, log_probe
-from perfkit.resilience import Flight, SingleFlight
+from perfkit.events import Probe, log_probe
 
 __all__ = ["CacheResult", "CacheStats", "TieredCache"]
 
 T = TypeVar("T")
-Tier = Literal["l1", "l2", "origin", "joined"]
-
-
-@dataclass(frozen=True, slots=True)
-class CacheResult(Generic[T]):
-    """An answer and where it came from.
-
-    `joined`: another caller was already looking. `age_seconds` counts from when the origin was asked,
-    `l1_age_seconds` from when memory was filled; the latter is 0 unless memory answered.
-    """
-
-    value: T
-    tier: Tier
-    age_seconds: float
-    l1_age_seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class CacheStats:
-    """What the cache has done since it was made; each request counts once."""
-
-    requests: int
-    l1_hits: int
-    l2_hits: int
-    joined: int
-    loads: int
-    load_errors: int
-    remote_errors: int
-    l1_entries: int
-    l1_bytes: int
-    l1_peak_bytes: int
-    l1_evictions: int
-    l1_expirations: int
-
-    @property
-    def hit_ratio(self) -> float:
-        """Share of requests answered without asking the origin."""
-        return 1 - self.loads / self.requests if self.requests else 0.0
-
-    @property
-    def l1_hit_ratio(self) -> float:
-        """Share of requests answered without asking Redis."""
-        return 1 - (self.l2_hits + self.loads) / self.requests if self.requests else 0.0
 
 
 class TieredCache:
-    """A cache of two tiers with one flight a key.
+    """A cache of two tiers with one flight a key: the view of one namespace.
 
     >>> import asyncio
     >>> async def slow_double(n: int) -> int:
@@ -94,32 +56,45 @@ class TieredCache:
         remote: RemoteTier | None = None,
         namespace: str = "",
         memory: MemoryTier | None = None,
+        tiers: Tiers | None = None,
+        cost_per_load: float = 0.0,
         clock: Clock = now_s,
         epoch: Clock = epoch_s,
         probe: Probe = log_probe,
     ) -> None:
-        self._settings = settings = settings or CacheSettings()
-        self._remote = remote
+        """Make a cache over tiers of its own, or a view of shared ones.
+
+        Args:
+            settings: Default: the knobs' defaults.
+            remote: Redis; without it memory is all there is.
+            namespace: Keeps these entries apart from all others'.
+            memory: Default: as the settings say.
+            tiers: Shared ones; then the settings are theirs, and neither remote, memory nor clock is given.
+            cost_per_load: What a call to the origin costs, in any currency; for `CacheStats.saved_cost`.
+            clock: What times to live count on.
+            epoch: The same for what Redis holds.
+            probe: Hears what should be known.
+        """
+        if tiers is None:
+            tiers = Tiers(settings, remote=remote, memory=memory, clock=clock, epoch=epoch, probe=probe)
+        self.tiers = tiers
+        self.namespace = namespace
+        self.memory = tiers.memory
+        self.serving = Serving(tiers, namespace)
         self._prefix = namespace_prefix(namespace)
-        self._clock = clock
-        self._epoch = epoch
-        self._probe = probe
-        self.memory = memory if memory is not None else self._new_memory()
-        self._flights: SingleFlight[str, CacheResult[Any]] = SingleFlight()
-        self._writes = 0
-        self._requests = self._l1_hits = self._l2_hits = 0
-        self._joined = self._loads = self._load_errors = 0
+        self.cost_per_load = cost_per_load
+
+    def namespaced(self, namespace: str, *, cost_per_load: float = 0.0) -> TieredCache:
+        """Return a view of another namespace: the same tiers, entries and counts of its own."""
+        return TieredCache(tiers=self.tiers, namespace=namespace, cost_per_load=cost_per_load)
 
     async def get(self, key: str, default: Any = None) -> Any:
         """Return what is stored under a key, or `default`; the origin is not asked."""
-        key = self._prefix + key
-        entry = self.memory.get(key)
+        full_key = self._prefix + key
+        entry = self.serving.held(full_key)
         if entry is not None:
             return entry.value
-        writes = self._writes
-        found = await self._from_remote(
-            key, self._settings.l1_ttl_seconds, still_current=lambda: self._writes == writes
-        )
+        found = await self.serving.find(full_key)
         return default if found is None else found.value
 
     async def set(
@@ -129,28 +104,20 @@ class TieredCache:
         *,
         l1_ttl_seconds: float | None = None,
         l2_ttl_seconds: float | None = None,
+        tags: Iterable[str] = (),
     ) -> None:
-        """Store a value in both tiers; it counts as born now.
+        """Store a value in both tiers; it counts as born now, and other instances forget what they hold.
 
         A value that would not come back from Redis as it is (see `perfkit.cache.codec`) stays in memory only.
         """
-        key = self._prefix + key
         l1_ttl, l2_ttl = self._ttls(l1_ttl_seconds, l2_ttl_seconds)
-        self._overtake(key)
-        self.memory.set(key, value, ttl_seconds=min(l1_ttl, l2_ttl))
-        if self._remote is not None:
-            await self._remote.set(key, value, ttl_seconds=l2_ttl, born_epoch_s=self._epoch())
-            self._overtake(key)
-
-    async def delete(self, key: str) -> None:
-        """Remove a key from both tiers."""
-        key = self._prefix + key
-        self._overtake(key)
-        self.memory.delete(key)
-        if self._remote is not None:
-            await self._remote.delete(key)
-            self._overtake(key)  # whoever looked meanwhile may have found what was being deleted
-            self.memory.delete(key)
+        await self.tiers.put(
+            self._prefix + key,
+            value,
+            l1_ttl_seconds=l1_ttl,
+            l2_ttl_seconds=l2_ttl,
+            tags=self._full_tags(tags),
+        )
 
     async def get_or_load(
         self,
@@ -159,13 +126,17 @@ class TieredCache:
         *,
         l1_ttl_seconds: float | None = None,
         l2_ttl_seconds: float | None = None,
+        tags: Iterable[str] = (),
     ) -> T:
         """Return what is stored under a key, or what `load` returns, which is then stored.
 
         Raises:
+            LoadTimeout: `hard_timeout_seconds` are over; the answer is still fetched, and kept.
             Exception: whatever `load` raises, to every caller that waited for it; nothing is stored.
         """
-        result = await self.lookup(key, load, l1_ttl_seconds=l1_ttl_seconds, l2_ttl_seconds=l2_ttl_seconds)
+        result = await self.lookup(
+            key, load, l1_ttl_seconds=l1_ttl_seconds, l2_ttl_seconds=l2_ttl_seconds, tags=tags
+        )
         return result.value
 
     async def lookup(
@@ -175,43 +146,81 @@ class TieredCache:
         *,
         l1_ttl_seconds: float | None = None,
         l2_ttl_seconds: float | None = None,
+        tags: Iterable[str] = (),
     ) -> CacheResult[T]:
-        """Like `get_or_load`, and say which tier answered and how old the answer is."""
-        key = self._prefix + key
-        self._requests += 1
-        entry = self.memory.get(key)
+        """Like `get_or_load`, and say which tier answered, how old the answer is and whether it is stale."""
+        full_key = self._prefix + key
+        entry = self.serving.held(full_key)
         if entry is not None:
-            self._l1_hits += 1
-            return self._remembered(entry)
-        l1_ttl, l2_ttl = self._ttls(l1_ttl_seconds, l2_ttl_seconds)
+            return self.serving.result(entry)
+        wanted = self.wanted(
+            full_key, load, l1_ttl_seconds=l1_ttl_seconds, l2_ttl_seconds=l2_ttl_seconds, tags=tags
+        )
+        return await self.serving.ask(wanted)
 
-        async def work(flight: Flight) -> CacheResult[T]:
-            found = await self._from_remote(key, l1_ttl, still_current=lambda: not flight.overtaken)
-            return await self._from_origin(key, load, l1_ttl, l2_ttl, flight) if found is None else found
+    async def refresh(
+        self,
+        key: str,
+        load: Callable[[], Awaitable[T]],
+        *,
+        l1_ttl_seconds: float | None = None,
+        l2_ttl_seconds: float | None = None,
+        tags: Iterable[str] = (),
+    ) -> T:
+        """Ask the origin whatever is stored, store what it returns, and tell the other instances.
 
-        result: CacheResult[T]
-        result, joined = await self._flights.run(key, work)
-        if joined:
-            self._joined += 1
-            return CacheResult(result.value, "joined", result.age_seconds)
-        self._l2_hits += result.tier == "l2"
-        return result
+        Raises:
+            Exception: whatever `load` raises; what is stored then stays.
+        """
+        value = await load()
+        await self.set(key, value, l1_ttl_seconds=l1_ttl_seconds, l2_ttl_seconds=l2_ttl_seconds, tags=tags)
+        return value
+
+    async def peek(self, key: str) -> CacheResult[Any] | None:
+        """Return what is stored under a key and not past its end; nothing is counted, kept or renewed."""
+        full_key, now = self._prefix + key, self.tiers.clock()
+        entry = self.tiers.usable(full_key, now)
+        if entry is not None and now <= entry.expires_s:
+            return self.serving.result(entry)
+        stored = await self.tiers.read(full_key)
+        age = 0.0 if stored is None else self.tiers.epoch() - stored.born_s
+        if stored is None or self.tiers.epoch() > stored.fresh_until_s:
+            return None
+        return CacheResult(stored.value, "l2", age)
+
+    async def invalidate(self, key: str) -> bool:
+        """Take back what is stored under a key, in both tiers and on all instances.
+
+        Returns:
+            Whether Redis and the other instances were told. If not, it is told as soon as they can be
+            reached again; until then this instance serves nothing of what was taken back, and another may
+            serve it for `l1_ttl_seconds` at most, or as long as Redis cannot be reached from here.
+        """
+        return await self.tiers.invalidate(self._prefix + key)
+
+    async def invalidate_tag(self, tag: str) -> bool:
+        """Take back everything that was stored with a tag, however much that is, in one step.
+
+        Returns:
+            Whether Redis and the other instances were told; see `invalidate`.
+        """
+        return await self.tiers.invalidate_tag(self._prefix + _checked(tag))
+
+    async def clear(self) -> bool:
+        """Take back all of this namespace; see `invalidate_tag`."""
+        return await self.tiers.invalidate_tag(self._prefix + EVERYTHING)
 
     def stats(self) -> CacheStats:
         """Return what the cache has done."""
-        return CacheStats(
-            requests=self._requests,
-            l1_hits=self._l1_hits,
-            l2_hits=self._l2_hits,
-            joined=self._joined,
-            loads=self._loads,
-            load_errors=self._load_errors,
-            remote_errors=self._remote.failures if self._remote is not None else 0,
-            l1_entries=len(self.memory),
-            l1_bytes=self.memory.bytes,
-            l1_peak_bytes=self.memory.peak_bytes,
-            l1_evictions=self.memory.evictions,
-            l1_expirations=self.memory.expirations,
+        tiers, memory = self.tiers, self.memory
+        return self.serving.counts.stats(
+            remote_errors=tiers.remote.failures if tiers.remote is not None else 0,
+            cost_per_load=self.cost_per_load,
+            l1_entries=len(memory),
+            l1_bytes=memory.bytes,
+            l1_peak_bytes=memory.peak_bytes,
+            l1_evictions=memory.evictions,
+            l1_expirations=memory.expirations,
         )
 
     async def get_stats(self) -> CacheStats:
@@ -219,77 +228,37 @@ class TieredCache:
         return self.stats()
 
     async def aclose(self) -> None:
-        """Cancel what is under way; Redis is closed by whoever opened it."""
-        await self._flights.aclose()
+        """Cancel what is under way, in all namespaces; Redis is closed by whoever opened it."""
+        await self.tiers.aclose()
+
+    def full_key(self, key: str) -> str:
+        """Return the key with its namespace: what both tiers know it by."""
+        return self._prefix + key
+
+    def wanted(
+        self,
+        full_key: str,
+        load: Callable[[], Awaitable[T]],
+        *,
+        l1_ttl_seconds: float | None = None,
+        l2_ttl_seconds: float | None = None,
+        tags: Iterable[str] = (),
+    ) -> Wanted[T]:
+        """Return a request as `serving` takes it: the times to live that are not given are the settings'."""
+        return Wanted(full_key, load, *self._ttls(l1_ttl_seconds, l2_ttl_seconds), self._full_tags(tags))
 
     def _ttls(self, l1_ttl_seconds: float | None, l2_ttl_seconds: float | None) -> tuple[float, float]:
-        settings = self._settings
+        settings = self.tiers.settings
         return (
             settings.l1_ttl_seconds if l1_ttl_seconds is None else l1_ttl_seconds,
             settings.l2_ttl_seconds if l2_ttl_seconds is None else l2_ttl_seconds,
         )
 
-    def _remembered(self, entry: Entry) -> CacheResult[Any]:
-        now = self._clock()
-        return CacheResult(entry.value, "l1", now - entry.born_s, now - entry.filled_s)
+    def _full_tags(self, tags: Iterable[str]) -> tuple[str, ...]:
+        return tuple(self._prefix + _checked(tag) for tag in tags) if tags else ()
 
-    async def _from_remote(
-        self, key: str, l1_ttl: float, *, still_current: Callable[[], bool]
-    ) -> CacheResult[Any] | None:
-        stored = await self._remote.get(key) if self._remote is not None else None
-        if stored is None:
-            return None
-        now = self._epoch()
-        age, left = now - stored.born_s, stored.expires_s - now
-        if still_current():
-            ttl = min(l1_ttl, left)
-            self.memory.set(key, stored.value, ttl_seconds=ttl, born_s=self._clock() - age)
-        return CacheResult(stored.value, "l2", age)
 
-    async def _from_origin(
-        self,
-        key: str,
-        load: Callable[[], Awaitable[T]],
-        l1_ttl: float,
-        l2_ttl: float,
-        flight: Flight,
-    ) -> CacheResult[T]:
-        born, born_epoch = self._clock(), self._epoch()
-        self._loads += 1
-        try:
-            value = await load()
-        except BaseException:
-            self._load_errors += 1
-            raise
-        if not flight.overtaken:
-            left = min(l1_ttl, l2_ttl) - (self._clock() - born)
-            self.memory.set(key, value, ttl_seconds=max(left, 0.0), born_s=born)
-            await self._tell_remote(key, value, l2_ttl, born_epoch, flight)
-        return CacheResult(value, "origin", self._clock() - born)
-
-    async def _tell_remote(
-        self, key: str, value: object, l2_ttl: float, born_epoch: float, flight: Flight
-    ) -> None:
-        if self._remote is None:
-            return
-        await self._remote.set(key, value, ttl_seconds=l2_ttl, born_epoch_s=born_epoch)
-        if flight.overtaken:  # a set or delete came while Redis was being told: what it said must stand
-            await self._remote.delete(key)
-
-    def _overtake(self, key: str) -> None:
-        self._writes += 1
-        self._flights.forget(key)
-
-    def _new_memory(self) -> MemoryTier:
-        settings = self._settings
-        return MemoryTier(
-            max_entries=settings.l1_max_entries,
-            max_bytes=settings.l1_max_bytes,
-            policy=settings.l1_policy,
-            clock=self._clock,
-            on_remove=self._removed,
-        )
-
-    def _removed(self, key: str, cause: RemovalCause) -> None:
-        if cause == "refused":
-            self._probe(EntryRemoved(key, cause))
+def _checked(tag: str) -> str:
+    if tag == EVERYTHING:
+        raise ValueError(f"{tag!r} is the tag of a whole namespace, which clear() takes back. Use another.")
+    return tag

@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
+from perfkit.clock import a_loop_keeps_its_own_time
 from perfkit.errors import MeasurementError
 
 __all__ = ["VirtualTimeLoop", "run_real", "run_virtual"]
@@ -50,6 +51,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
+        a_loop_keeps_its_own_time()
         self._clock_resolution = 1e-9
 
     def time(self) -> float:

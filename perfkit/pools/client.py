@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
@@ -31,6 +32,7 @@ from perfkit.pools.fair import FairPool
 from perfkit.pools.health import PoolHealth, health_of
 from perfkit.pools.held import HeldRedis
 from perfkit.pools.lane import Lane
+from perfkit.pools.listener import Listener
 from perfkit.pools.pipeline import OptimizedPipeline
 from perfkit.pools.settings import PoolSettings
 from perfkit.pools.wire import pack, pack_many
@@ -69,6 +71,7 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         self._settings = settings
         self._deadline = CommandDeadline(pool.name, settings.command_timeout_seconds)
         self.answers = Answers(self.response_callbacks)
+        self._listeners: WeakSet[Listener] = WeakSet()
         self._strict: OptimizedRedis | None = None
 
     @property
@@ -86,6 +89,7 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
             lane = Lane(self._lane.gate, settings, self._mux)
             self._strict = OptimizedRedis(lane, self._fair_pool, settings, backend=self.backend)
             self._strict.response_callbacks = self.response_callbacks
+            self._strict._listeners = self._listeners
             self._strict.answers = self.answers
         return self._strict
 
@@ -138,6 +142,16 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
     def client(self) -> Redis:
         """Return redis-py's client on one connection of the pool, held until it is closed."""
         return HeldRedis(self._fair_pool, self._deadline)
+
+    async def open_listener(self) -> Listener:
+        """Open a connection on which Redis speaks first, beside all others; it is the caller's to close.
+
+        Raises:
+            RedisTimeout, RedisLost, redis.exceptions.RedisError: there was no connection to be had.
+        """
+        listener = await Listener.over(self._fair_pool)
+        self._listeners.add(listener)
+        return listener
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> OptimizedPipeline:
         """Return a pipeline under the pool's deadline; as in redis-py, a transaction unless told no."""
@@ -201,6 +215,8 @@ class OptimizedRedis(BatchCommands, Redis):  # type: ignore[misc]  # two of redi
         """Close every connection of the pool for good; whoever waits for a reply is told so."""
         if self._mux is not None:
             await self._mux.aclose()
+        for listener in list(self._listeners):
+            await listener.aclose()
         await self._fair_pool.aclose()
 
     async def _ping_past_circuit(self) -> None:

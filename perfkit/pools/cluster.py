@@ -30,6 +30,7 @@ from perfkit.pools.deadline import CommandDeadline
 from perfkit.pools.gate import Gate
 from perfkit.pools.health import PoolHealth, health_of
 from perfkit.pools.lane import Lane, Recovered
+from perfkit.pools.listener import Listener
 from perfkit.pools.settings import PoolSettings
 from perfkit.pools.slots import slot_of, slot_of_key
 from perfkit.pools.wire import pack
@@ -126,6 +127,16 @@ class OptimizedRedisCluster(BatchCommands, RoutingCluster):  # type: ignore[misc
     def pubsub(self, **options: Any) -> NodesPubSub:  # type: ignore[override]  # the same, all by keyword
         """Return redis-py's subscriptions; see there for the options."""
         return NodesPubSub(self, self._nodes, **options)
+
+    async def open_listener(self) -> Listener:
+        """Open a connection on which a node speaks first; what is published on any node reaches it.
+
+        Raises:
+            RedisTimeout, RedisLost, redis.exceptions.RedisError: there was no connection to be had.
+        """
+        await self.initialize()
+        primaries = self.get_primaries()
+        return await self._nodes.client_of(self._rng.choice(primaries)).open_listener()
 
     def set_response_callback(self, command: str, callback: Callable[..., Any]) -> None:
         """Let a function of your own make the answer out of the reply, as in redis-py."""

@@ -57,6 +57,15 @@ class FairPool(ConnectionPool):
         """How many connections are open and free."""
         return sum(connection.is_connected for connection in self._available_connections)
 
+    def beside(self) -> FairPool:
+        """Return a pool of one connection to the same server, which counts among none of this one's."""
+        return FairPool(
+            self.name,
+            self._settings.model_copy(update={"max_connections": 1}),
+            connection_class=self.connection_class,
+            **self.connection_kwargs,
+        )
+
     async def get_connection(
         self, command_name: str | None = None, *keys: Any, **options: Any
     ) -> AbstractConnection:

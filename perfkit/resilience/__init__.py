@@ -6,7 +6,7 @@ from perfkit.resilience.limit import Aimd, Fixed, Gradient2, Limit, Window
 from perfkit.resilience.limiter import Limiter
 from perfkit.resilience.retry import RetryBudget, full_jitter_s
 from perfkit.resilience.rules import BreakerRules
-from perfkit.resilience.singleflight import Flight, SingleFlight
+from perfkit.resilience.singleflight import Flight, OutOfPatience, SingleFlight
 
 __all__ = [
     "Aimd",
@@ -18,6 +18,7 @@ __all__ = [
     "Gradient2",
     "Limit",
     "Limiter",
+    "OutOfPatience",
     "RetryBudget",
     "SingleFlight",
     "Watchdog",

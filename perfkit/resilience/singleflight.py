@@ -6,8 +6,9 @@ own, every caller is a waiter behind a shield, and a cancelled waiter only leave
 
     run(key) ──> flight of key? ──no──> start a task ──┐
                       └────────yes, join it ───────────┴──> wait, shielded ──> result or error, to all
-                                                                └── cancelled: leave; the last one out
-                                                                    cancels the task
+                                                                ├── cancelled: leave; the last one out
+                                                                │   cancels the task
+                                                                └── out of patience: leave; the task goes on
 
 A flight is out of the table before its waiters wake, so an error reaches those who waited and nobody later.
 """
@@ -20,7 +21,7 @@ from typing import Generic, TypeVar
 
 from perfkit.errors import Unavailable
 
-__all__ = ["Flight", "SingleFlight"]
+__all__ = ["Flight", "OutOfPatience", "SingleFlight"]
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -30,14 +31,20 @@ class Flight:
     """One piece of work under way, as the work itself sees it.
 
     `overtaken` becomes true when `SingleFlight.forget` was called for its key: the answer is still good for
-    those who wait, and must not be stored, because something newer is known.
+    those who wait, and must not be stored, because something newer is known. `detached` says that the work
+    goes on though nobody waits.
     """
 
-    __slots__ = ("overtaken", "waiters")
+    __slots__ = ("detached", "overtaken", "waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, *, detached: bool = False) -> None:
         self.overtaken = False
+        self.detached = detached
         self.waiters = 0
+
+
+class OutOfPatience(TimeoutError):
+    """A caller waited as long as it wanted to; the work goes on."""
 
 
 class SingleFlight(Generic[K, T]):
@@ -63,10 +70,18 @@ class SingleFlight(Generic[K, T]):
         """Return how many keys have a flight that can be joined."""
         return len(self._flights)
 
-    async def run(self, key: K, work: Callable[[Flight], Awaitable[T]]) -> tuple[T, bool]:
+    async def run(
+        self, key: K, work: Callable[[Flight], Awaitable[T]], *, within_seconds: float | None = None
+    ) -> tuple[T, bool]:
         """Return the answer for `key` and whether this caller joined work that was already under way.
 
+        Args:
+            key: Whose answer is wanted.
+            work: Called once for all who ask meanwhile.
+            within_seconds: How long this caller waits; when it is over, the work goes on without it.
+
         Raises:
+            OutOfPatience: `within_seconds` are over.
             Unavailable: the work was cancelled from within, or by `aclose`.
             Exception: whatever `work` raised, to every waiter.
         """
@@ -74,6 +89,11 @@ class SingleFlight(Generic[K, T]):
         flight, task = under_way or self._start(key, work)
         flight.waiters += 1
         try:
+            if within_seconds is not None and not task.done():
+                done, _ = await asyncio.wait({task}, timeout=within_seconds)
+                if not done:
+                    flight.detached = True
+                    raise OutOfPatience(f"no answer within {within_seconds:g} s")
             return await asyncio.shield(task), under_way is not None
         except asyncio.CancelledError:
             if task.cancelled() and not _is_being_cancelled():
@@ -85,9 +105,19 @@ class SingleFlight(Generic[K, T]):
             raise
         finally:
             flight.waiters -= 1
-            if not flight.waiters and not task.done():
+            if not flight.waiters and not flight.detached and not task.done():
                 self._remove(key, flight)
                 task.cancel()
+
+    def start(self, key: K, work: Callable[[Flight], Awaitable[T]]) -> bool:
+        """Have work done that nobody waits for yet; return False when the key's is under way already.
+
+        Whoever asks meanwhile joins it. An error that nobody waited for is dropped: `work` says so itself.
+        """
+        if key in self._flights:
+            return False
+        self._start(key, work, detached=True)
+        return True
 
     def forget(self, key: K) -> None:
         """Let nobody join the flight of `key` any more, and mark it overtaken."""
@@ -103,8 +133,10 @@ class SingleFlight(Generic[K, T]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _start(self, key: K, work: Callable[[Flight], Awaitable[T]]) -> tuple[Flight, asyncio.Task[T]]:
-        flight = Flight()
+    def _start(
+        self, key: K, work: Callable[[Flight], Awaitable[T]], *, detached: bool = False
+    ) -> tuple[Flight, asyncio.Task[T]]:
+        flight = Flight(detached=detached)
         task = asyncio.get_running_loop().create_task(self._fly(key, flight, work))
         self._tasks.add(task)  # the loop itself holds tasks only weakly
 

@@ -17,7 +17,7 @@ class Time:
 
 
 def tier(clock: Time, said: list[tuple[str, str]] | None = None, **bounds: object) -> MemoryTier:
-    options = {"max_entries": 3, "max_bytes": 100, "policy": "lru"} | bounds
+    options = {"max_entries": 3, "max_bytes": 100, "max_entry_bytes": 100, "policy": "lru"} | bounds
     hear = (lambda key, cause: said.append((key, cause))) if said is not None else None
     return MemoryTier(clock=clock, on_remove=hear, **options)  # type: ignore[arg-type]  # test options
 

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perfkit.cache import MemoryTier
+from perfkit.cache.entry import Entry
 from perfkit.cache.policies import belady_miss_ratio, make_policy
 
 TRACES = Path(__file__).parents[3] / "shared" / "data" / "traces"
@@ -53,10 +54,10 @@ class EvictionPolicyCase:
             key = str(number)
             if operation == "a" and key not in stored:
                 if len(stored) == room:
-                    victim = policy.evict()
+                    victim = policy.evict()[0]
                     assert victim in stored
                     stored.remove(victim)
-                policy.admit(key)
+                policy.admit(key, Entry(None, 0.0, 9.0))
                 stored.add(key)
             elif operation == "g" and key in stored:
                 policy.touch(key)
@@ -64,10 +65,10 @@ class EvictionPolicyCase:
                 policy.forget(key)
                 stored.remove(key)
             elif operation == "e" and stored:
-                stored.remove(policy.evict())
-            assert len(policy) == len(stored)
+                stored.remove(policy.evict()[0])
+            assert policy.entries.keys() == stored
         while stored:
-            stored.remove(policy.evict())
+            stored.remove(policy.evict()[0])
 
     @pytest.mark.parametrize("room", [1, 7, 60, 300])
     def test_it_never_beats_the_clairvoyant(self, room: int) -> None:
@@ -106,10 +107,10 @@ class TestSieve(EvictionPolicyCase):
     def test_a_key_asked_for_again_survives_a_scan(self) -> None:
         policy = make_policy("sieve", 3)
         for key in ("hot", "a", "b"):
-            policy.admit(key)
+            policy.admit(key, Entry(None, 0.0, 9.0))
         policy.touch("hot")
 
-        assert [policy.evict(), policy.evict()] == ["a", "b"]
+        assert [policy.evict()[0], policy.evict()[0]] == ["a", "b"]
 
 
 class TestS3Fifo(EvictionPolicyCase):
@@ -118,22 +119,22 @@ class TestS3Fifo(EvictionPolicyCase):
     def test_a_key_that_comes_back_soon_goes_straight_to_main(self) -> None:
         policy = make_policy("s3fifo", 10)
         for number in range(10):
-            policy.admit(str(number))
-        assert policy.evict() == "0"
-        policy.admit("0")
-        policy.admit("new")
+            policy.admit(str(number), Entry(None, 0.0, 9.0))
+        assert policy.evict()[0] == "0"
+        policy.admit("0", Entry(None, 0.0, 9.0))
+        policy.admit("new", Entry(None, 0.0, 9.0))
 
-        left = [policy.evict() for _ in range(11)]
+        left = [policy.evict()[0] for _ in range(11)]
         assert left == ["new", "1", "2", "3", "4", "5", "6", "7", "8", "9", "0"]
 
     def test_a_tier_that_is_filling_up_tries_a_tenth_and_keeps_the_rest(self) -> None:
         policy = make_policy("s3fifo", 20)
         for number in range(20):
-            policy.admit(str(number))
+            policy.admit(str(number), Entry(None, 0.0, 9.0))
 
-        assert [policy.evict() for _ in range(3)] == ["0", "1", "2"]
-        policy.admit("0")  # remembered: it stands behind all of main now
-        assert [policy.evict() for _ in range(17)][-1] == "19"
+        assert [policy.evict()[0] for _ in range(3)] == ["0", "1", "2"]
+        policy.admit("0", Entry(None, 0.0, 9.0))  # remembered: it stands behind all of main now
+        assert [policy.evict()[0] for _ in range(17)][-1] == "19"
 
 
 def test_the_oracle_is_right_on_a_case_worked_by_hand() -> None:

@@ -1,60 +1,15 @@
 """The tiered cache asks the origin as seldom as it can, and never serves what was taken back."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import fakeredis
 import pytest
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from perfkit.cache import RemoteTier, TieredCache
 from perfkit.cache.settings import CacheSettings
 from perfkit.events import Event, RemoteFailed, null_probe
-from perfkit.lab.virtual import run_virtual
-
-
-class Origin:
-    """Counts its calls; answers after a while."""
-
-    def __init__(self, answer: Any = "answer", wait_s: float = 1.0) -> None:
-        self.answer = answer
-        self.wait_s = wait_s
-        self.calls = 0
-
-    async def __call__(self) -> Any:
-        self.calls += 1
-        await asyncio.sleep(self.wait_s)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-
-class Dictionary:
-    """Redis as far as the remote tier needs it, with a door that can be shut."""
-
-    def __init__(self) -> None:
-        self.data: dict[bytes, bytes] = {}
-        self.away = False
-        self.slow_s = 0.0
-
-    async def get(self, name: bytes) -> bytes | None:
-        await self._answer()
-        return self.data.get(name)
-
-    async def set(self, name: bytes, value: bytes, *, px: int) -> bool:
-        await self._answer()
-        self.data[name] = value
-        return True
-
-    async def delete(self, *names: bytes) -> int:
-        await self._answer()
-        return sum(self.data.pop(name, None) is not None for name in names)
-
-    async def _answer(self) -> None:
-        if self.away:
-            raise RedisConnectionError("gone")
-        await asyncio.sleep(self.slow_s)
+from tests.cache.imitated import Dictionary, Origin, virtually
 
 
 def two_instances(redis: Dictionary, **settings: Any) -> tuple[TieredCache, TieredCache]:
@@ -63,14 +18,6 @@ def two_instances(redis: Dictionary, **settings: Any) -> tuple[TieredCache, Tier
         for _ in range(2)
     )
     return one, other
-
-
-def virtually(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    def run() -> None:
-        run_virtual(test())  # type: ignore[arg-type]  # tests are coroutine functions
-
-    run.__doc__ = test.__doc__
-    return run
 
 
 @virtually
@@ -203,7 +150,7 @@ async def test_what_is_deleted_while_it_is_being_loaded_is_not_kept() -> None:
     origin = Origin("old", wait_s=2)
     asking = asyncio.create_task(cache.get_or_load("k", origin))
     await asyncio.sleep(1)
-    await cache.delete("k")
+    await cache.invalidate("k")
 
     assert await asking == "old"
     assert await cache.get("k") is None
@@ -229,7 +176,7 @@ async def test_who_looks_while_redis_is_being_told_of_a_delete_keeps_nothing_old
     cache, _other = two_instances(redis)
     await cache.set("k", "old")
     redis.slow_s = 1.0
-    deleting = asyncio.create_task(cache.delete("k"))
+    deleting = asyncio.create_task(cache.invalidate("k"))
     await asyncio.sleep(0.1)
     seen = await cache.get_or_load("k", Origin("new", wait_s=0))
     await deleting
@@ -249,69 +196,3 @@ async def test_foreign_bytes_in_redis_are_a_miss() -> None:
 
         assert await cache.get("k", "nothing") == "nothing"
         assert [type(event) for event in heard] == [RemoteFailed]
-
-
-@pytest.fixture
-def quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PERFKIT_REDIS_URL", "PERFKIT_REQUIRE_REAL"):
-        monkeypatch.delenv(name, raising=False)
-
-
-async def test_the_missions_own_lines_work_with_no_server(quiet_environment: None) -> None:
-    from perfkit.cache import cached, get_tiered_cache
-
-    calls = []
-
-    @cached(ttl_seconds=300, namespace="my_function")
-    async def expensive_operation(param1: int, param2: int = 2) -> dict[str, int]:
-        calls.append((param1, param2))
-        return {"sum": param1 + param2}
-
-    cache = get_tiered_cache()
-    await cache.set("my_key", {"data": "value"}, l1_ttl_seconds=60, l2_ttl_seconds=3600)
-
-    assert await cache.get("my_key") == {"data": "value"}
-    assert (await cache.get_stats()).l1_entries == 1
-    assert await expensive_operation(1) == await expensive_operation(param1=1, param2=2) == {"sum": 3}
-    assert calls == [(1, 2)]
-    await expensive_operation.invalidate(1)
-    await expensive_operation(1)
-    assert len(calls) == 2
-
-
-async def test_no_two_calls_share_a_key(quiet_environment: None) -> None:
-    from perfkit.cache import cached
-
-    @cached(ttl_seconds=300, namespace="collisions")
-    async def same(a: Any, b: Any = 0) -> list[Any]:
-        return [a, b]
-
-    values = [
-        1,
-        "1",
-        True,
-        None,
-        "None",
-        "",
-        1.0,
-        b"1",
-        [1],
-        (1,),
-        {"a": 1},
-        "a:b",
-        ("a", "b:c"),
-        ("a:b", "c"),
-    ]
-    keys = {same.key_for(value, other) for value in values for other in values}
-
-    assert len(keys) == len(values) ** 2
-
-
-def test_only_coroutine_functions_can_be_cached() -> None:
-    from perfkit.cache import cached
-
-    with pytest.raises(TypeError, match="not an async function"):
-
-        @cached(ttl_seconds=1, namespace="sync")
-        def plain() -> int:  # type: ignore[misc]  # wrong on purpose
-            return 1

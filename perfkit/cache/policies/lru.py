@@ -20,7 +20,10 @@ instead of replayed. For that, an expired key must keep its place until it is re
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import ClassVar
+from collections.abc import Callable
+
+from perfkit.cache.entry import Entry
+from perfkit.cache.policies.base import TOLD
 
 __all__ = ["Lru"]
 
@@ -29,33 +32,48 @@ class Lru:
     """Least recently used.
 
     >>> policy = Lru()
-    >>> for key in "abc": policy.admit(key)
+    >>> for key in "abc": policy.admit(key, Entry(None, 0, 9))
     >>> policy.touch("a")
-    >>> policy.evict(), policy.evict()
+    >>> policy.evict()[0], policy.evict()[0]
     ('b', 'c')
+
+    Args:
+        reclaims_expired: Whether expired keys leave first, which models no longer can follow.
     """
 
-    reclaims_expired: ClassVar[bool] = False
+    missed: Callable[[str], None] | None = None
 
-    def __init__(self) -> None:
-        self._queue: OrderedDict[str, None] = OrderedDict()
+    def __init__(self, *, reclaims_expired: bool = False) -> None:
+        self.reclaims_expired = reclaims_expired
+        self._start_empty()
 
-    def __len__(self) -> int:
-        """Return how many keys are resident."""
-        return len(self._queue)
+    def _start_empty(self) -> None:
+        self._queue: OrderedDict[str, Entry] = OrderedDict()
+        self.entries: dict[str, Entry] = self._queue
+        # The table's own method, so that a use is no call of a Python function.
+        self.touch = self._queue.move_to_end
 
-    def admit(self, key: str) -> None:
+    def admit(self, key: str, entry: Entry) -> None:
         """Put a new key at the back."""
-        self._queue[key] = None
+        entry.uses = TOLD
+        self._queue[key] = entry
 
-    def touch(self, key: str) -> None:
-        """Move a used key to the back."""
+    def replace(self, key: str, old: Entry, new: Entry) -> None:
+        """Move the key to the back with its new entry."""
+        new.uses = TOLD
+        self._queue[key] = new
         self._queue.move_to_end(key)
 
-    def evict(self) -> str:
+    def evict(self) -> tuple[str, Entry]:
         """Return the key at the front, which is then gone."""
-        return self._queue.popitem(last=False)[0]
+        return self._queue.popitem(last=False)
 
     def forget(self, key: str, *, expired: bool = False) -> None:
         """Take a key out of the queue."""
         del self._queue[key]
+
+    def emptied(self) -> dict[str, Entry]:
+        """Return all entries and start anew without them."""
+        entries = self.entries
+        self._start_empty()
+        return entries

@@ -32,66 +32,89 @@ ever were, not of the largest number allowed: so the proportions hold when bytes
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import ClassVar
+from collections.abc import Callable
+
+from perfkit.cache.entry import Entry
+from perfkit.cache.policies.base import IN_MAIN, SAMPLED, TOLD
+from perfkit.cache.policies.chain import Chain
 
 __all__ = ["S3Fifo"]
 
-_SMALL_SHARE = 0.1
 _GHOST_SHARE = 0.9
-_PROMOTE_AT = 2
-_MOST_USES = 3
+_PROVEN = -4
+"""`Entry.uses` of a key in main that was not used since it was looked at; in small that is 0."""
+_MOST_EXAMINED = 4_096
+"""Keys one search in a queue looks at: to pass over more takes milliseconds, and all of those were used."""
 
 
 class S3Fifo:
     """Gives new keys a short trial before they may displace proven ones.
 
     >>> policy = S3Fifo(max_entries=30)
-    >>> for key in "abc": policy.admit(key)
-    >>> policy.touch("a"); policy.touch("a")
-    >>> policy.evict(), policy.evict(), policy.evict()
+    >>> for key in "abc": policy.admit(key, Entry(None, 0, 9))
+    >>> policy.entries["a"].uses = 2
+    >>> policy.evict()[0], policy.evict()[0], policy.evict()[0]
     ('b', 'c', 'a')
+
+    Args:
+        max_entries: The tier's bound.
+        small_share: Which share of the keys is on trial.
+        promote_at: How many uses prove a key.
     """
 
-    reclaims_expired: ClassVar[bool] = True
+    reclaims_expired = True
+    missed: Callable[[str], None] | None = None
 
-    def __init__(self, max_entries: int) -> None:
-        # Ordered dictionaries rather than deques: a deleted key leaves its queue at once, so no tombstones
-        # gather when keys are set and deleted without end.
-        self._small: OrderedDict[str, None] = OrderedDict()
-        self._main: OrderedDict[str, None] = OrderedDict()
+    def __init__(self, max_entries: int, *, small_share: float = 0.1, promote_at: int = 2) -> None:
+        self.small_share = small_share
+        self.promote_at = promote_at
+        self._max_entries = max_entries
+        self._start_empty()
+
+    def _start_empty(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self._small = Chain(self.entries)
+        self._main = Chain(self.entries)
         self._ghost: OrderedDict[str, None] = OrderedDict()
-        self._uses: dict[str, int] = {}
         self._most_resident = 0
-        self._first_trials = _share(max_entries)
-        """How many keys may be on trial before anything had to leave; then the share of the residents."""
         self._ever_full = False
+        """Before anything had to leave, the share of all that may come are tried; then of the residents."""
 
-    def __len__(self) -> int:
-        """Return how many keys are resident."""
-        return len(self._uses)
-
-    def admit(self, key: str) -> None:
+    def admit(self, key: str, entry: Entry) -> None:
         """Put a new key in the small queue, or in main if it left only lately."""
+        self.entries[key] = entry
         if key in self._ghost:
             del self._ghost[key]
-            self._main[key] = None
-        elif not self._ever_full and len(self._small) >= self._first_trials:
-            self._main[key] = None
+            in_main = True
         else:
-            self._small[key] = None
-        self._uses[key] = 0
-        self._most_resident = max(self._most_resident, len(self._uses))
+            in_main = not self._ever_full and self._small.length >= self._trials(self._max_entries)
+        if in_main:
+            entry.uses = _PROVEN
+            self._main.append(key, entry)
+        else:
+            entry.uses = 0
+            self._small.append(key, entry)
+        if len(self.entries) > self._most_resident:
+            self._most_resident = len(self.entries)
+
+    def replace(self, key: str, old: Entry, new: Entry) -> None:
+        """Put the new entry where the old one was, and count a use."""
+        new.older, new.newer = old.older, old.newer
+        new.uses = old.uses if old.uses & 3 == 3 else old.uses + 1
+        self.entries[key] = new
 
     def touch(self, key: str) -> None:
         """Count a use, up to three."""
-        uses = self._uses[key]
-        if uses < _MOST_USES:
-            self._uses[key] = uses + 1
+        entry = self.entries[key]
+        if entry.uses > 3:
+            entry.uses += 4 if entry.uses & 12 != 12 else 0
+        elif entry.uses & 3 != 3:
+            entry.uses += 1
 
-    def evict(self) -> str:
+    def evict(self) -> tuple[str, Entry]:
         """Choose from the small queue while it has its share, else from main."""
         self._ever_full = True
-        if len(self._small) >= _share(len(self._uses)) or not self._main:
+        if self._small.length >= self._trials(len(self.entries)) or not self._main.length:
             victim = self._evict_from_small()
             if victim is not None:
                 return victim
@@ -99,36 +122,67 @@ class S3Fifo:
 
     def forget(self, key: str, *, expired: bool = False) -> None:
         """Take a key out; remember one that expired while it was in use."""
-        if self._uses.pop(key) and expired:
+        entry = self.entries[key]
+        if expired and _counted(entry.uses):
             self._remember(key)
-        del (self._small if key in self._small else self._main)[key]
+        (self._main if entry.uses & IN_MAIN else self._small).remove(key, entry)
+        del self.entries[key]
 
-    def _evict_from_small(self) -> str | None:
+    def emptied(self) -> dict[str, Entry]:
+        """Return all entries and start anew without them."""
+        entries = self.entries
+        self._start_empty()
+        return entries
+
+    def _evict_from_small(self) -> tuple[str, Entry] | None:
         """Return the first key that fails its trial; None when all have passed it."""
-        while self._small:
-            key, _ = self._small.popitem(last=False)
-            if self._uses[key] < _PROMOTE_AT:
-                del self._uses[key]
+        small = self._small
+        for _ in range(_MOST_EXAMINED):
+            key = small.first
+            if key is None:
+                break
+            entry = self.entries[key]
+            small.remove(key, entry)
+            uses = entry.uses
+            if _counted(uses) < self.promote_at:
+                del self.entries[key]
                 self._remember(key)
-                return key
-            self._uses[key] = 0
-            self._main[key] = None
+                return key, entry
+            entry.uses = _PROVEN if uses <= 3 else TOLD | IN_MAIN | uses & SAMPLED
+            self._main.append(key, entry)
         return None
 
-    def _evict_from_main(self) -> str:
-        key, _ = self._main.popitem(last=False)
-        while self._uses[key]:
-            self._uses[key] -= 1
-            self._main[key] = None
-            key, _ = self._main.popitem(last=False)
-        del self._uses[key]
-        return key
+    def _evict_from_main(self) -> tuple[str, Entry]:
+        main = self._main
+        for _ in range(_MOST_EXAMINED):
+            key = main.first
+            if key is None:
+                raise IndexError("evict from an empty policy")
+            entry = self.entries[key]
+            uses = entry.uses
+            if uses <= 3:
+                if uses == _PROVEN:
+                    break
+                entry.uses = uses - 1
+            else:
+                if not uses >> 2 & 3:
+                    break
+                entry.uses = uses - 4
+            main.remove(key, entry)
+            main.append(key, entry)
+        main.remove(key, entry)
+        del self.entries[key]
+        return key, entry
 
     def _remember(self, key: str) -> None:
         self._ghost[key] = None
         if len(self._ghost) > int(self._most_resident * _GHOST_SHARE):
             self._ghost.popitem(last=False)
 
+    def _trials(self, keys: int) -> int:
+        return max(1, int(keys * self.small_share))
 
-def _share(keys: int) -> int:
-    return max(1, int(keys * _SMALL_SHARE))
+
+def _counted(uses: int) -> int:
+    """Return the count of uses that stands in `Entry.uses`."""
+    return uses & 3 if uses <= 3 else uses >> 2 & 3

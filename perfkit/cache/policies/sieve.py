@@ -19,78 +19,81 @@ one bit, which makes it the cheapest policy to run; it has no defence against sc
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+
+from perfkit.cache.entry import Entry
+from perfkit.cache.policies.chain import Chain
 
 __all__ = ["Sieve"]
 
-
-class _Node:
-    __slots__ = ("key", "newer", "older", "used")
-
-    def __init__(self, key: str, older: _Node | None) -> None:
-        self.key = key
-        self.older = older
-        self.newer: _Node | None = None
-        self.used = False
+_MOST_EXAMINED = 4_096
+"""Keys one search looks at: it takes milliseconds to pass over more, and all that are left were used."""
 
 
 class Sieve:
     """Sifts out keys that were not used since the hand last passed.
 
     >>> policy = Sieve()
-    >>> for key in "abc": policy.admit(key)
-    >>> policy.touch("a")
-    >>> policy.evict(), policy.evict(), policy.evict()
+    >>> for key in "abc": policy.admit(key, Entry(None, 0, 9))
+    >>> policy.entries["a"].uses = 1
+    >>> policy.evict()[0], policy.evict()[0], policy.evict()[0]
     ('b', 'c', 'a')
     """
 
-    reclaims_expired: ClassVar[bool] = True
+    reclaims_expired = True
+    missed: Callable[[str], None] | None = None
 
     def __init__(self) -> None:
-        self._nodes: dict[str, _Node] = {}
-        self._head: _Node | None = None
-        self._tail: _Node | None = None
-        self._hand: _Node | None = None
+        self._start_empty()
 
-    def __len__(self) -> int:
-        """Return how many keys are resident."""
-        return len(self._nodes)
+    def _start_empty(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self._queue = Chain(self.entries)
+        self._hand: str | None = None
 
-    def admit(self, key: str) -> None:
+    def admit(self, key: str, entry: Entry) -> None:
         """Put a new key at the head, unused."""
-        node = self._nodes[key] = _Node(key, older=self._head)
-        if self._head is None:
-            self._tail = node
-        else:
-            self._head.newer = node
-        self._head = node
+        entry.uses = 0
+        self.entries[key] = entry
+        self._queue.append(key, entry)
+
+    def replace(self, key: str, old: Entry, new: Entry) -> None:
+        """Put the new entry where the old one was, and set its bit."""
+        new.older, new.newer, new.uses = old.older, old.newer, 1
+        self.entries[key] = new
 
     def touch(self, key: str) -> None:
         """Set the key's bit."""
-        self._nodes[key].used = True
+        self.entries[key].uses = 1
 
-    def evict(self) -> str:
+    def evict(self) -> tuple[str, Entry]:
         """Move the hand to the first unused key, which then leaves."""
-        node = self._hand or self._tail
-        while node is not None and node.used:
-            node.used = False
-            node = node.newer or self._tail
-        if node is None:
+        queue, entries = self._queue, self.entries
+        key = self._hand or queue.first
+        if key is None:
             raise IndexError("evict from an empty policy")
-        self._hand = node
-        self.forget(node.key)
-        return node.key
+        entry = entries[key]
+        for _ in range(_MOST_EXAMINED):
+            if not entry.uses:
+                break
+            entry.uses = 0
+            key = entry.newer or queue.first
+            assert key is not None  # noqa: S101  # for the type checker: the queue is not empty
+            entry = entries[key]
+        self._hand = key
+        self.forget(key)
+        return key, entry
 
     def forget(self, key: str, *, expired: bool = False) -> None:
         """Unlink a key; a hand that pointed at it moves on to the next newer."""
-        node = self._nodes.pop(key)
-        if self._hand is node:
-            self._hand = node.newer
-        if node.newer is None:
-            self._head = node.older
-        else:
-            node.newer.older = node.older
-        if node.older is None:
-            self._tail = node.newer
-        else:
-            node.older.newer = node.newer
+        entry = self.entries[key]
+        if self._hand == key:
+            self._hand = entry.newer
+        self._queue.remove(key, entry)
+        del self.entries[key]
+
+    def emptied(self) -> dict[str, Entry]:
+        """Return all entries and start anew without them."""
+        entries = self.entries
+        self._start_empty()
+        return entries
