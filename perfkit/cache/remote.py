@@ -17,7 +17,7 @@ from typing import Literal, Protocol, TypeAlias
 from redis.exceptions import RedisError
 
 from perfkit.cache.codec import NotEncodable, decode, encode
-from perfkit.cache.entry import Entry, EntryInFull, Envelope, TornEnvelope, pack, unpack
+from perfkit.cache.entry import Envelope, TornEnvelope, pack, unpack
 from perfkit.clock import Clock, epoch_s
 from perfkit.errors import RealServerRequired, Unavailable
 from perfkit.events import Probe, RemoteFailed, log_probe
