@@ -33,7 +33,7 @@ class Serving:
         self._tiers = tiers
         self._namespace = namespace
         self._settings = tiers.settings
-        self._memory = tiers.memory
+        self._get = tiers.memory.get
         self._clock = tiers.clock
 
     def held(self, full_key: str) -> Entry | None:
@@ -42,7 +42,7 @@ class Serving:
         None means: ask. Perhaps nothing is held, perhaps it is past its end, or due for renewal.
         """
         now = self._clock()
-        entry = self._memory.get(full_key, now)
+        entry = self._get(full_key, now)
         if entry is None or now > entry.refresh_s or entry.filled_s <= self._tiers.doubted_until_s:
             return None
         counts = self.counts
