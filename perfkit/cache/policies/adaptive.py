@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 
 __all__ = ["CANDIDATES", "Adaptive", "AdaptiveSnapshot", "Candidate"]
 
-_LEAST_IN_MINIATURE = 64
+_LEAST_IN_MINIATURE = 128
 """Entries a miniature holds, if the tier has so many; fewer say little."""
 _RATES = (2, 4, 8, 16, 32, 64)
-_COMPARED_EVERY = 512
+_COMPARED_EVERY = 256
 """Sampled requests between two comparisons."""
-_FADES_BY = 0.9
+_FADES_BY = 0.985
 """What earlier requests count at a comparison, against what they counted at the one before."""
 _LEAD = 0.003
 """By how much a candidate's hit ratio must exceed that of the one in force to replace it."""
