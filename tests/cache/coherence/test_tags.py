@@ -235,7 +235,9 @@ async def test_redis_keeps_a_time_for_as_long_as_entries_live_and_not_much_longe
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.integers(-20, 20)), min_size=1, max_size=20
+        st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.integers(-20, 20)),
+        min_size=1,
+        max_size=20,
     )
 )
 def test_two_instances_that_asked_agree_whatever_was_invalidated_where(
