@@ -48,9 +48,13 @@ class Plan:
         return self._trials("modelled", [{}, *_combinations(self._values(axes))], rounds=1)
 
     def simulated(self, modelled: Sequence[TrialResult]) -> list[Trial]:
-        """The baseline and the best modelled settings, each with every combination of the other axes."""
+        """The baseline and the best modelled settings, each with every combination of the other axes.
+
+        Where there are other axes, what runs today is a setting to combine them with like any other.
+        """
         others = {path: axis for path, axis in self.scenario.axes.items() if path not in self.modelled_knobs}
-        best = [result.trial.knobs for result in self.best(modelled, self.scenario.simulate.promote)]
+        promote = self.scenario.simulate.promote
+        best = [r.trial.knobs for r in self.best(modelled, promote, with_baseline=bool(others))]
         combinations = [
             {**knobs, **other}
             for knobs in best or [{}]  # no axis is modelled: the others are tried on what runs today
@@ -81,8 +85,10 @@ class Plan:
         """A seed no earlier stage has used."""
         return (self.scenario.seed + 1_000_003) % 2**32
 
-    def best(self, results: Iterable[TrialResult], count: int) -> list[TrialResult]:
-        """The best settings by the objective among those that keep every guardrail, the baseline aside.
+    def best(
+        self, results: Iterable[TrialResult], count: int, *, with_baseline: bool = False
+    ) -> list[TrialResult]:
+        """The best settings by the objective among those that keep every guardrail; the baseline if asked.
 
         Of settings that come to the same, the one that changes least stands for all: what does nothing is
         not worth measuring, and not worth changing. When none keeps every guardrail, the ones that come
@@ -96,7 +102,7 @@ class Plan:
             value = result.metrics.get(objective.name, float("inf") * sign)
             return (_excess(result.metrics, self.scenario.guardrails), sign * value)
 
-        candidates = [r for r in over_rounds(results) if r.trial.fingerprint != own]
+        candidates = [r for r in over_rounds(results) if with_baseline or r.trial.fingerprint != own]
         candidates.sort(key=lambda result: (worth(result), self._distance(result.trial)))
         best: dict[tuple[float, float], TrialResult] = {}
         for result in candidates:
