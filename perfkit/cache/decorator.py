@@ -8,11 +8,12 @@ short; equal arguments of another type have another key, so their types are comp
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from threading import get_ident
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast
 
 from perfkit.cache.fetch import CacheResult, Wanted
 from perfkit.cache.keys import CallKey
@@ -25,18 +26,23 @@ __all__ = ["CachedFunction", "cached"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
+Copies = Literal["none", "shallow", "deep"]
+_COPIES: dict[Copies, Callable[[Any], Any] | None] = {
+    "none": None,
+    "shallow": copy.copy,
+    "deep": copy.deepcopy,
+}
 _PLAIN = frozenset({str, bytes, int, bool, type(None)})
 _NO_LOOP: Any = None
 _KNOWN_CALLS = 4_096
 _LONGEST_KNOWN = 250
 
 
-class CachedFunction(Protocol[P, T_co]):
+class CachedFunction(Protocol[P, T]):
     """A coroutine function whose answers are kept: called like the function itself, with handles beside."""
 
-    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co:
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the kept answer, or call the function and keep what it returns."""
         ...
 
@@ -52,11 +58,11 @@ class CachedFunction(Protocol[P, T_co]):
         """Take back the answer to a call, everywhere; see `TieredCache.invalidate`."""
         ...
 
-    async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> T_co:
+    async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the function whatever is kept, keep what it returns, and tell the other instances."""
         ...
 
-    async def peek(self, *args: P.args, **kwargs: P.kwargs) -> CacheResult[T_co] | None:
+    async def peek(self, *args: P.args, **kwargs: P.kwargs) -> CacheResult[T] | None:
         """Return the kept answer to a call, or None; the function is not called, nothing is counted."""
         ...
 
@@ -77,6 +83,7 @@ class _Calls(Generic[P, T]):
         l1_ttl_seconds: float | None = None,
         tags: Iterable[str] | Callable[..., Iterable[str]] = (),
         ignore: Collection[str] = (),
+        copies: Copies = "none",
         cost_per_call: float = 0.0,
     ) -> None:
         self._function = function
@@ -86,6 +93,7 @@ class _Calls(Generic[P, T]):
         self._l1_ttl_seconds = l1_ttl_seconds
         self._tags = tags if callable(tags) else tuple(tags)
         self._cost_per_call = cost_per_call
+        self._copied = _COPIES[copies]
         self._thread = 0
         self._loop: asyncio.AbstractEventLoop = _NO_LOOP
         self._here: TieredCache
@@ -108,6 +116,8 @@ class _Calls(Generic[P, T]):
     def function(self) -> CachedFunction[P, T]:
         """Return the function that is called instead: a plain one, which binds and inspects as any does."""
 
+        copied = self._copied
+
         @functools.wraps(self._function)
         async def call(*args: P.args, **kwargs: P.kwargs) -> T:
             # Comparing threads and asking the loop whether it runs says the same as asking which loop is
@@ -123,8 +133,9 @@ class _Calls(Generic[P, T]):
             entry = serving.held(full_key)
             if entry is not None:
                 value: T = entry.value  # type: ignore[assignment]  # stored under the key of such a call
-                return value
-            return (await serving.ask(self._wanted(full_key, args, kwargs))).value
+            else:
+                value = (await serving.ask(self._wanted(full_key, args, kwargs))).value
+            return value if copied is None else copied(value)
 
         for handle in (self.cache, self.key_for, self.invalidate, self.refresh, self.peek, self.stats):
             setattr(call, handle.__name__, handle)
@@ -182,6 +193,7 @@ def cached(
     l1_ttl_seconds: float | None = None,
     tags: Iterable[str] | Callable[..., Iterable[str]] = (),
     ignore: Collection[str] = (),
+    copies: Copies = "none",
     cost_per_call: float = 0.0,
 ) -> Callable[[Callable[P, Awaitable[T]]], CachedFunction[P, T]]:
     """Keep a coroutine function's answers for `ttl_seconds`.
@@ -192,6 +204,7 @@ def cached(
         l1_ttl_seconds: How long this process answers without asking Redis; default the setting.
         tags: What answers can be taken back by, together; a function makes them of a call's arguments.
         ignore: Names of parameters that do not change the answer (a session, `self`); not part of the key.
+        copies: Whether callers get the kept object itself, or a `shallow` or `deep` copy of their own.
         cost_per_call: What a call costs, in any currency; `stats().saved_cost` goes by it.
 
     >>> @cached(ttl_seconds=300, namespace="double")
@@ -217,6 +230,7 @@ def cached(
             l1_ttl_seconds=l1_ttl_seconds,
             tags=tags,
             ignore=ignore,
+            copies=copies,
             cost_per_call=cost_per_call,
         ).function()
 

@@ -249,3 +249,19 @@ async def test_a_cached_function_looks_like_the_function() -> None:
     assert inspect.iscoroutinefunction(handler)
     assert list(inspect.signature(handler).parameters) == ["user", "detail"]
     assert handler.__doc__ == "Say who it is."
+
+
+async def test_a_caller_that_changes_a_copy_changes_nobody_elses() -> None:
+    async def basket(user: int) -> dict[str, list[str]]:
+        return {"items": ["tea"]}
+
+    shared = cached(ttl_seconds=300, namespace="shared")(basket)
+    shallow = cached(ttl_seconds=300, namespace="shallow", copies="shallow")(basket)
+    deep = cached(ttl_seconds=300, namespace="deep", copies="deep")(basket)
+    for function in (shared, shallow, deep):
+        (await function(1))["items"].append("milk")
+        (await function(1))["other"] = []
+
+    assert await shared(1) == {"items": ["tea", "milk"], "other": []}
+    assert await shallow(1) == {"items": ["tea", "milk"]}
+    assert await deep(1) == {"items": ["tea"]}
