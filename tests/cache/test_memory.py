@@ -129,7 +129,14 @@ def test_an_entry_says_what_it_was_told_and_else_what_follows() -> None:
     memory = tier(clock)
     plain = memory.set("a", b"x", ttl_seconds=10)
     full = memory.set(
-        "b", b"x", ttl_seconds=10, stale_seconds=5, born_s=97.0, refresh_s=108.0, load_seconds=3.0, tags=("t",)
+        "b",
+        b"x",
+        ttl_seconds=10,
+        stale_seconds=5,
+        born_s=97.0,
+        refresh_s=108.0,
+        load_seconds=3.0,
+        tags=("t",),
     )
 
     assert plain is not None
