@@ -26,6 +26,7 @@ force. It stays below the lead that is asked for, or a switch is due.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ _FADES_BY = 0.985
 """What earlier requests count at a comparison, against what they counted at the one before."""
 _LEAD = 0.003
 """By how much a candidate's hit ratio must exceed that of the one in force to replace it."""
+_DOUBT = 0.2
+"""And by this over the root of the requests it rests on: few requests say little."""
 _MISSES_AWAITED = 1_024
 
 
@@ -225,7 +228,8 @@ class Adaptive(S3Fifo):
         self._weight = self._weight * _FADES_BY + self._since
         self._since = 0
         best = max(range(len(CANDIDATES)), key=self._scores.__getitem__)
-        if (self._scores[best] - self._scores[self._in_force]) / self._weight > _LEAD:
+        lead = (self._scores[best] - self._scores[self._in_force]) / self._weight
+        if lead > max(_LEAD, _DOUBT / math.sqrt(self._weight)):
             self._put_in_force(best)
 
     def _put_in_force(self, index: int) -> None:
