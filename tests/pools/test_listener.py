@@ -1,4 +1,4 @@
-"""A connection on which Redis speaks first: beside the pool's own, bounded in time, and closed with the pool."""
+"""A connection on which Redis speaks first: beside the pool's, bounded in time, closed with the pool."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from perfkit.pools import Endpoint, OptimizedRedis
-from perfkit.pools.failures import RedisLost, RedisTimeout
+from perfkit.pools.failures import PoolClosed, RedisLost, RedisTimeout
 from perfkit.pools.server import RedisServer
 
 
@@ -116,10 +116,12 @@ def _sleep() -> None:
 
 
 async def test_closing_the_pool_closes_it(server: RedisServer, opened: Callable[..., OptimizedRedis]) -> None:
-    """Whoever listens is told."""
+    """Whoever listens is told, and nobody begins."""
     client = opened(Endpoint.from_url(server.url))
     listener = await client.open_listener()
     await client.close_pool()
 
     with pytest.raises(RedisLost):
         await listener.hear(1.0)
+    with pytest.raises(PoolClosed):
+        await client.open_listener()

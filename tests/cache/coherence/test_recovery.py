@@ -32,7 +32,7 @@ class Redis:
 
 def queue(redis: Redis, **options: object) -> Recovery:
     """Both kinds go to the same Redis."""
-    given = {"rng": random.Random(7), "probe": null_probe} | options
+    given = {"rng": random.Random(7), "probe": null_probe} | options  # noqa: S311  # jitter, not a secret
     return Recovery(replay_key=redis.learn, replay_tag=redis.learn, **given)  # type: ignore[arg-type]
 
 
