@@ -27,6 +27,9 @@ from perfkit.resilience import Flight
 __all__ = ["CacheResult", "Fetch", "Tier", "Wanted"]
 
 T = TypeVar("T")
+
+_SAME_BIRTH_S = 1e-3
+"""One birth told by two clocks differs by rounding: what is younger by less than this is the same answer."""
 Tier = Literal["l1", "l2", "origin", "joined"]
 
 
@@ -203,7 +206,7 @@ class Fetch(Generic[T]):
         tiers = self._tiers
         now = tiers.clock()
         held = tiers.memory.peek(self._wanted.full_key, now)
-        if held is not None and held.born_s > now - age:
+        if held is not None and held.born_s > now - age + _SAME_BIRTH_S:
             return  # what was set while this was under way is younger
         ttl = max(min(own, left), 0.0)
         expires = now + ttl
