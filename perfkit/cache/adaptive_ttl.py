@@ -20,7 +20,7 @@ time to live is then the quantile at which the wanted share has changed,
   estimate of a Poisson process unbiased and makes the answer one about ages like the time to live itself.
 - *Drift*: old observations fade. A long memory gives the estimate; a short one overrules it as soon as it
   shows, beyond its own noise, that changes have become more frequent.
-- *Caution*: the rate is taken one standard error above the estimate, because an error to the long side makes
+- *Caution*: the rate is taken one and a half standard errors above the estimate, because an error to the long side makes
   more answers stale than one to the short side saves calls. A time to live never exceeds twice the ages that
   were seen, or what was configured.
 
@@ -49,6 +49,8 @@ _SHORT_MEMORY = 60
 """After so many observations of a namespace, one counts for a half as much."""
 
 _PRIOR_CHANGES = 1.0
+_CAUTION = 1.5
+"""So many standard errors above the estimate the rate is taken."""
 _SURE = 2.0
 """By how many standard errors the short memory must be above the long one to overrule it."""
 
@@ -272,7 +274,7 @@ class _Namespace:
         beyond = 2 * self.ttl
         long, short = _near(self._long, beyond), _near(self._short, beyond)
         rate, error = _most_likely(long, prior, self.rate or prior)
-        cautious = rate * math.exp(error)
+        cautious = rate * math.exp(_CAUTION * error)
         lately, error = _most_likely(short, prior, self.rate or prior)
         self.rate = max(cautious, lately * math.exp(-_SURE * error))
         seen = sum((b.changed + b.unchanged) * b.age for b in short)
