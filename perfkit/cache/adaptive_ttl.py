@@ -160,7 +160,7 @@ class AdaptiveTtl:
             self.observe(namespace, age, changed)
         return changed
 
-    def observe(self, namespace: str, age_seconds: float, changed: bool) -> None:  # noqa: FBT001
+    def observe(self, namespace: str, age_seconds: float, changed: bool) -> None:
         """Learn that an answer of this age has changed, or has not."""
         if not 0 < age_seconds < math.inf:
             return  # born in the same instant: nothing can have been learnt

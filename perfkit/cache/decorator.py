@@ -109,8 +109,9 @@ class _Calls(Generic[P, T]):
         loop = asyncio.get_running_loop()
         if loop is not self._loop or self._thread != get_ident():
             self._here = get_tiered_cache(self._namespace)
-            self._here.cost_per_load = self._cost_per_call or self._here.cost_per_load
-            self._loop, self._thread, self._serving = loop, get_ident(), self._here.serving
+            serving = self._here.serving
+            serving.cost_per_load = self._cost_per_call or serving.cost_per_load
+            self._loop, self._thread, self._serving = loop, get_ident(), serving
         return self._serving
 
     def function(self) -> CachedFunction[P, T]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
+from perfkit.cache.record import Recorder
 from perfkit.cache.settings import CacheSettings
 from perfkit.cache.tiered import TieredCache
 from perfkit.cache.tiers import Tiers
@@ -46,7 +47,20 @@ def get_tiered_cache(namespace: str = "") -> TieredCache:
 
 def _tiers_of_environment(clock: Clock) -> Tiers:
     alone = not os.environ.get("PERFKIT_REDIS_URL")  # the embedded stand-in is this process's own
-    return Tiers.over(_open_client, _settings_from(os.environ), prefix=_PREFIX, alone=alone, clock=clock)
+    settings = _settings_from(os.environ)
+    recorder = recorder_of(settings, os.environ)
+    return Tiers.over(_open_client, settings, prefix=_PREFIX, alone=alone, recorder=recorder, clock=clock)
+
+
+def recorder_of(settings: CacheSettings, env: Mapping[str, str]) -> Recorder | None:
+    """Return what records requests, as `cache.record_share` and `PERFKIT_RECORD_FILE` say; None for nothing.
+
+    Without a file the requests are only heard by `cache.advise()`.
+    """
+    if not settings.record_share:
+        return None
+    secret = env.get("PERFKIT_RECORD_SECRET", "").encode()
+    return Recorder(settings.record_share, env.get("PERFKIT_RECORD_FILE") or None, secret=secret or None)
 
 
 async def _open_client() -> OptimizedRedis:

@@ -30,10 +30,12 @@ class Serving:
 
     def __init__(self, tiers: Tiers, namespace: str) -> None:
         self.counts = Counts()
+        self.cost_per_load = 0.0
         self._tiers = tiers
         self._namespace = namespace
         self._settings = tiers.settings
         self._get = tiers.memory.get
+        self._recorder = tiers.recorder
         self._clock = tiers.clock
 
     def held(self, full_key: str) -> Entry | None:
@@ -49,10 +51,18 @@ class Serving:
         counts.l1_hits += 1
         counts.saved_seconds += entry.load_seconds
         counts.hit_bytes += entry.weight
+        if self._recorder is not None:
+            self._recorder.asked(full_key, "l1", namespace=self._namespace, size=entry.weight)
         return entry
 
     async def ask(self, wanted: Wanted[T]) -> CacheResult[T]:
         """Answer a request that `held` has nothing for."""
+        result = await self._asked(wanted)
+        if self._recorder is not None:
+            self._record(wanted.full_key, result)
+        return result
+
+    async def _asked(self, wanted: Wanted[T]) -> CacheResult[T]:
         tiers, counts, settings = self._tiers, self.counts, self._settings
         counts.asked += 1
         now = self._clock()
@@ -157,6 +167,19 @@ class Serving:
         counts.saved_seconds += entry.load_seconds
         counts.hit_bytes += entry.weight
         return self.result(entry)
+
+    def _record(self, full_key: str, result: CacheResult[Any]) -> None:
+        assert self._recorder is not None  # noqa: S101  # asked before, where it costs nothing
+        entry = self._tiers.memory.peek(full_key)
+        loaded = entry is not None and result.tier == "origin"
+        self._recorder.asked(
+            full_key,
+            result.tier,
+            namespace=self._namespace,
+            size=0 if entry is None else entry.weight,
+            load_seconds=entry.load_seconds if loaded and entry is not None else 0.0,
+            cost=self.cost_per_load if result.tier == "origin" else 0.0,
+        )
 
     def result(self, entry: Entry) -> CacheResult[Any]:
         """Return what memory holds as an answer."""

@@ -87,7 +87,7 @@ class TieredCache:
         self.memory = tiers.memory
         self.serving = Serving(tiers, namespace)
         self._prefix = namespace_prefix(namespace)
-        self.cost_per_load = cost_per_load
+        self.serving.cost_per_load = cost_per_load
 
     def namespaced(self, namespace: str, *, cost_per_load: float = 0.0) -> TieredCache:
         """Return a view of another namespace: the same tiers, entries and counts of its own."""
@@ -257,7 +257,7 @@ class TieredCache:
         tiers, memory = self.tiers, self.memory
         return self.serving.counts.stats(
             remote_errors=tiers.remote.failures if tiers.remote is not None else 0,
-            cost_per_load=self.cost_per_load,
+            cost_per_load=self.serving.cost_per_load,
             l1_entries=len(memory),
             l1_bytes=memory.bytes,
             l1_peak_bytes=memory.peak_bytes,
