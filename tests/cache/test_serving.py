@@ -79,7 +79,7 @@ async def test_xfetch_keeps_a_popular_answer_from_ever_expiring() -> None:
         waited += loop.time() - began
 
     assert 10 <= origin.calls <= 13
-    assert waited <= 1.0  # without it: ten times half a second
+    assert waited <= 2.0  # without it: ten times half a second
 
 
 @virtually
