@@ -292,7 +292,9 @@ def _near(memory: _Memory, beyond: float) -> list[_Bucket]:
 
 
 def _most_likely(buckets: list[_Bucket], prior: float, guess: float) -> tuple[float, float]:
-    """Return the most likely rate and the standard error of its logarithm.
+    """Return the most likely rate and the standard error of its logarithm, as far as it was learnt.
+
+    What the error owes to the prior is left out, so that knowing nothing does not shorten a time to live.
 
     Newton's steps on θ = ln λ for k − kλ/λ₀ + Σ changed · x/(eˣ − 1) − Σ unchanged · x = 0, with x = λ·age.
     """
@@ -316,4 +318,5 @@ def _most_likely(buckets: list[_Bucket], prior: float, guess: float) -> tuple[fl
         theta += max(-_STEP_AT_MOST, min(_STEP_AT_MOST, step))
         if abs(step) < 1e-6:
             break
-    return math.exp(theta), 1 / math.sqrt(curvature)
+    learnt = 1 - _PRIOR_CHANGES * math.exp(theta) / prior / curvature
+    return math.exp(theta), max(learnt, 0.0) / math.sqrt(curvature)
