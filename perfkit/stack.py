@@ -74,6 +74,7 @@ class Stack:
             prefix=outside.key_prefix,
             epoch=outside.epoch,
             compress_min_bytes=settings.cache.l2_compress_min_bytes,
+            entry_max_bytes=settings.cache.l2_entry_max_bytes,
             probe=outside.probe,
         )
         cache = TieredCache(

@@ -5,21 +5,16 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Generic, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
+from perfkit.cache.environment import PREFIX, environments_client, environments_settings
 from perfkit.cache.keys import CallKey
 from perfkit.cache.remote import RemoteTier
-from perfkit.cache.settings import CacheSettings
 from perfkit.cache.tiered import TieredCache
-from perfkit.knobs import iter_knobs, parsed, replaced
-from perfkit.pools import OptimizedRedis, PoolType, get_optimized_redis_client
 
 __all__ = ["CachedFunction", "cached", "get_tiered_cache"]
-
-_PREFIX = "perfkit:"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,8 +37,13 @@ def get_tiered_cache(namespace: str = "") -> TieredCache:
     except RuntimeError:  # called while a module is imported, before any loop runs
         caches = _before_any_loop
     if namespace not in caches:
-        settings = _settings_from(os.environ)
-        remote = RemoteTier(_open_client, prefix=_PREFIX, compress_min_bytes=settings.l2_compress_min_bytes)
+        settings = environments_settings()
+        remote = RemoteTier(
+            environments_client,
+            prefix=PREFIX,
+            compress_min_bytes=settings.l2_compress_min_bytes,
+            entry_max_bytes=settings.l2_entry_max_bytes,
+        )
         memory = next((cache.memory for cache in caches.values()), None)
         caches[namespace] = TieredCache(settings, remote=remote, namespace=namespace, memory=memory)
     return caches[namespace]
@@ -129,13 +129,3 @@ def cached(
         )
 
     return decorate
-
-
-async def _open_client() -> OptimizedRedis:
-    return (await get_optimized_redis_client(PoolType.CACHE)).raising
-
-
-def _settings_from(env: Mapping[str, str]) -> CacheSettings:
-    knobs = {f"PERFKIT_CACHE__{info.path.upper()}": info for info in iter_knobs(CacheSettings())}
-    values = {info.path: parsed(info, env[name], place=name) for name, info in knobs.items() if name in env}
-    return replaced(CacheSettings(), values)

@@ -132,7 +132,7 @@ class TieredCache:
     ) -> None:
         """Store a value in both tiers; it counts as born now.
 
-        A value that would not come back from Redis as it is (see `perfkit.cache.codec`) stays in memory only.
+        What would not come back from Redis as it is (see `perfkit.cache.codecs`) stays in memory only.
         """
         key = self._prefix + key
         l1_ttl, l2_ttl = self._ttls(l1_ttl_seconds, l2_ttl_seconds)
@@ -148,9 +148,11 @@ class TieredCache:
         self._overtake(key)
         self.memory.delete(key)
         if self._remote is not None:
-            await self._remote.delete(key)
+            await self._remote.invalidate(key, at_epoch_s=self._epoch())
             self._overtake(key)  # whoever looked meanwhile may have found what was being deleted
             self.memory.delete(key)
+
+    invalidate = delete
 
     async def get_or_load(
         self,
@@ -240,7 +242,7 @@ class TieredCache:
         if stored is None:
             return None
         now = self._epoch()
-        age, left = now - stored.born_s, stored.expires_s - now
+        age, left = now - stored.born_s, stored.fresh_until_s - now
         if still_current():
             ttl = min(l1_ttl, left)
             self.memory.set(key, stored.value, ttl_seconds=ttl, born_s=self._clock() - age)
@@ -273,8 +275,6 @@ class TieredCache:
         if self._remote is None:
             return
         await self._remote.set(key, value, ttl_seconds=l2_ttl, born_epoch_s=born_epoch)
-        if flight.overtaken:  # a set or delete came while Redis was being told: what it said must stand
-            await self._remote.delete(key)
 
     def _overtake(self, key: str) -> None:
         self._writes += 1
