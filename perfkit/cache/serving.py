@@ -156,7 +156,9 @@ class Serving:
             self._renew(wanted, entry)
 
     def _renew(self, wanted: Wanted[T], entry: Entry | None = None) -> None:
-        fetch = Fetch(self._tiers, self.counts, wanted, namespace=self._namespace, renewing=entry)
+        fetch = Fetch(
+            self._tiers, self.counts, wanted, namespace=self._namespace, behind=True, renewing=entry
+        )
         self._tiers.flights.start(wanted.full_key, fetch)
 
     def _hit(self, entry: Entry, now: float) -> CacheResult[Any]:

@@ -113,7 +113,7 @@ class TieredCache:
     ) -> None:
         """Store a value in both tiers; it counts as born now, and other instances forget what they hold.
 
-        A value that would not come back from Redis as it is (see `perfkit.cache.codec`) stays in memory only.
+        What would not come back from Redis as it is (see `perfkit.cache.codecs`) stays in memory only.
         """
         l1_ttl, l2_ttl = self._ttls(l1_ttl_seconds, l2_ttl_seconds)
         await self.tiers.put(

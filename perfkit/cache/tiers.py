@@ -121,6 +121,7 @@ class Tiers:
             prefix=prefix,
             epoch=epoch,
             compress_min_bytes=settings.l2_compress_min_bytes,
+            entry_max_bytes=settings.l2_entry_max_bytes,
             probe=probe,
         )
         lock = None

@@ -144,9 +144,7 @@ class Warmer(Generic[K]):
         return Warmer(load, is_there=is_there, **options)
 
     @classmethod
-    def of_cache(
-        cls, cache: Looks, load: Callable[[str], Awaitable[object]], **options: Any
-    ) -> Warmer[str]:
+    def of_cache(cls, cache: Looks, load: Callable[[str], Awaitable[object]], **options: Any) -> Warmer[str]:
         """Warm a tiered cache: `load(key)` is called for what neither memory nor Redis holds."""
         return Warmer(lambda key: cache.lookup(key, lambda: load(key)), **options)
 
