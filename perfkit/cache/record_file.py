@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from perfkit.errors import WorkloadError
 
-__all__ = ["COLUMNS", "MAGIC", "Recording", "Row", "RecordFile", "read_records", "whole_text"]
+__all__ = ["COLUMNS", "MAGIC", "RecordFile", "Recording", "Row", "read_records", "whole_text"]
 
 MAGIC = "# perfkit-trace 1 "
 COLUMNS = "t_s,obj,size,load_s,namespace,tier,cost"
@@ -194,7 +194,9 @@ def read_records(path: Path) -> Recording:
                 Row(float(t_s), obj, int(size), float(load_s), unquote(namespace), unquote(tier), float(cost))
             )
         except ValueError:
-            raise WorkloadError(f"{line[:80]!r} is not a recorded request.", file=str(path), line=number) from None
+            raise WorkloadError(
+                f"{line[:80]!r} is not a recorded request.", file=str(path), line=number
+            ) from None
     return Recording(share, secret, began, total, rows)
 
 
