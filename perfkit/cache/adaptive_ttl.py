@@ -89,7 +89,7 @@ class AdaptiveTtl:
     300.0
     >>> for _ in range(200):
     ...     ttl.observe("prices", ttl.ttl_seconds("prices", 300), changed=False)
-    >>> ttl.ttl_seconds("prices", 300) > 3_000
+    >>> ttl.ttl_seconds("prices", 300) > 1_000
     True
     """
 
