@@ -30,6 +30,8 @@ _NOT_KNOBS = frozenset(
     {
         "PERFKIT_REDIS_URL",  # where the server is; may hold a password, so it is never a setting
         "PERFKIT_REDIS_SERVER",  # which server binary a run starts
+        "PERFKIT_RECORD_FILE",  # where requests are recorded, when cache.record_share is above 0
+        "PERFKIT_RECORD_SECRET",  # what recorded keys are hashed with; a secret, so it is never a setting
         "PERFKIT_REQUIRE_REAL",  # refuse every embedded default
         "PERFKIT_BATCH",  # plain progress lines instead of bars
         "PERFKIT_VENV",  # where scripts/env.sh puts the environment

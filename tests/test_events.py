@@ -7,12 +7,27 @@ import logging
 
 import pytest
 
-from perfkit.events import EmbeddedDefaultLoaded, EntryRemoved, Event, RemoteFailed, log_probe, null_probe
+from perfkit.events import (
+    CoherenceLost,
+    CoherenceRestored,
+    EmbeddedDefaultLoaded,
+    EntryRemoved,
+    Event,
+    InvalidationDropped,
+    RemoteFailed,
+    TrackingUnsupported,
+    log_probe,
+    null_probe,
+)
 
 EVENTS: list[Event] = [
     EntryRemoved("user:7", "evicted"),
     RemoteFailed("get", "timed out"),
     EmbeddedDefaultLoaded("fakeredis", "Set PERFKIT_REDIS_URL."),
+    CoherenceLost("backplane", "gone"),
+    CoherenceRestored("tracking", 1.5),
+    TrackingUnsupported("unknown command"),
+    InvalidationDropped("key", "users:7", "the cache was closed"),
 ]
 
 
@@ -30,6 +45,30 @@ def test_the_log_says_that_the_remote_tier_failed(caplog: pytest.LogCaptureFixtu
     log_probe(RemoteFailed("set", "connection refused"))
 
     assert caplog.messages == ["remote cache set failed, going on without it: connection refused"]
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (CoherenceLost("backplane", "gone"), "cache backplane lost, changes made elsewhere go unheard: gone"),
+        (CoherenceRestored("tracking", 1.5), "cache tracking hears again, after 1.500 s"),
+        (
+            TrackingUnsupported("unknown command"),
+            "the server has no tracking, the backplane takes its place: unknown command",
+        ),
+        (
+            InvalidationDropped("tag", "users:*", "the cache was closed"),
+            "invalidation of tag 'users:*' never reached Redis: the cache was closed",
+        ),
+    ],
+)
+def test_the_log_says_when_instances_do_not_hear_each_other(
+    event: Event, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody who wonders about an old answer finds why."""
+    log_probe(event)
+
+    assert caplog.messages == [line]
 
 
 def test_the_log_keeps_silent_about_entries_that_leave(caplog: pytest.LogCaptureFixture) -> None:

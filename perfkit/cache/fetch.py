@@ -70,6 +70,7 @@ class Fetch(Generic[T]):
         wanted: Wanted[T],
         *,
         namespace: str,
+        behind: bool = False,
         renewing: Entry | None = None,
     ) -> None:
         """Prepare a walk.
@@ -79,12 +80,15 @@ class Fetch(Generic[T]):
             counts: The namespace's.
             wanted: What is asked for.
             namespace: For events, which name no key.
+            behind: Whether this is behind the backs of callers who were served already: a stale answer in
+                Redis will not do then.
             renewing: The answer at hand that is to be renewed before its end; None when there is none.
         """
         self._tiers = tiers
         self._counts = counts
         self._wanted = wanted
         self._namespace = namespace
+        self._behind = behind
         self._renewing = renewing
         self._old: Stored | None = None
 
@@ -128,7 +132,7 @@ class Fetch(Generic[T]):
         now_epoch = tiers.epoch()
         left, age = stored.fresh_until_s - now_epoch, now_epoch - stored.born_s
         revalidates = left < 0 <= left + tiers.settings.stale_while_revalidate_seconds
-        if not (left >= 0 or revalidates) or self._asks_again(stored, left):
+        if not (left >= 0 or (revalidates and not self._behind)) or self._asks_again(stored, left):
             self._old = stored
             return None
         if still_current():
@@ -241,7 +245,7 @@ class Fetch(Generic[T]):
                 return None
         if entry is None or now > entry.expires_s + bound:
             return None
-        entry.refresh_s = now + settings.retry_after_error_seconds
+        entry.rest(now + settings.retry_after_error_seconds)
         tiers.probe(RenewalFailed(self._namespace, f"{type(failure).__name__}: {failure}"))
         stale = now > entry.expires_s or tier == "l2"
         return CacheResult(cast("T", entry.value), cast("Tier", tier), now - entry.born_s, stale=stale)

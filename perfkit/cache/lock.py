@@ -63,7 +63,7 @@ class RemoteLock:
     """
 
     UNLOCKED: Final = ""
-    """The token of who may go on although nothing is locked, because Redis is away."""
+    """The token of who may go on although nothing is locked."""
 
     def __init__(
         self,
@@ -80,7 +80,8 @@ class RemoteLock:
         Args:
             client: A client that raises when Redis is away, or a function that opens one.
             prefix: As the remote tier's.
-            lease_seconds: After how long a lock ends by itself; longer than the origin usually takes.
+            lease_seconds: After how long a lock ends by itself; longer than the origin usually takes. 0 locks
+                nothing.
             clock: Waiting goes by it.
             rng: Draws the jitter of the waits.
             probe: Hears when Redis is away.
@@ -103,8 +104,10 @@ class RemoteLock:
     async def acquire(self, full_key: str) -> str | None:
         """Take the lock of a key and return the token to release it with; None when another has it.
 
-        When Redis is away the token is `UNLOCKED`: go on, and release it as any other.
+        When Redis is away, or the lease is 0, the token is `UNLOCKED`: go on, and release it as any other.
         """
+        if not self._lease_s:
+            return self.UNLOCKED
         token = f"{self._mine}:{next(self._numbers)}"
         lease_ms = max(1, math.ceil(self._lease_s * 1_000))
         try:

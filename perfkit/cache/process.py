@@ -7,16 +7,14 @@ import os
 from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
+from perfkit.cache.environment import PREFIX, environments_client, environments_settings
+from perfkit.cache.record import Recorder
 from perfkit.cache.settings import CacheSettings
 from perfkit.cache.tiered import TieredCache
 from perfkit.cache.tiers import Tiers
 from perfkit.clock import Clock, clock_of, now_s
-from perfkit.knobs import iter_knobs, parsed, replaced
-from perfkit.pools import OptimizedRedis, PoolType, get_optimized_redis_client
 
 __all__ = ["get_tiered_cache"]
-
-_PREFIX = "perfkit:"
 
 _Caches = dict[str, TieredCache]
 _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _Caches] = WeakKeyDictionary()
@@ -46,14 +44,19 @@ def get_tiered_cache(namespace: str = "") -> TieredCache:
 
 def _tiers_of_environment(clock: Clock) -> Tiers:
     alone = not os.environ.get("PERFKIT_REDIS_URL")  # the embedded stand-in is this process's own
-    return Tiers.over(_open_client, _settings_from(os.environ), prefix=_PREFIX, alone=alone, clock=clock)
+    settings = environments_settings()
+    recorder = recorder_of(settings, os.environ)
+    return Tiers.over(
+        environments_client, settings, prefix=PREFIX, alone=alone, recorder=recorder, clock=clock
+    )
 
 
-async def _open_client() -> OptimizedRedis:
-    return (await get_optimized_redis_client(PoolType.CACHE)).raising
+def recorder_of(settings: CacheSettings, env: Mapping[str, str]) -> Recorder | None:
+    """Return what records requests, as `cache.record_share` and `PERFKIT_RECORD_FILE` say; None for nothing.
 
-
-def _settings_from(env: Mapping[str, str]) -> CacheSettings:
-    knobs = {f"PERFKIT_CACHE__{info.path.upper()}": info for info in iter_knobs(CacheSettings())}
-    values = {info.path: parsed(info, env[name], place=name) for name, info in knobs.items() if name in env}
-    return replaced(CacheSettings(), values)
+    Without a file the requests are only heard by `cache.advise()`.
+    """
+    if not settings.record_share:
+        return None
+    secret = env.get("PERFKIT_RECORD_SECRET", "").encode()
+    return Recorder(settings.record_share, env.get("PERFKIT_RECORD_FILE") or None, secret=secret or None)

@@ -4,58 +4,97 @@ It fails soft. Redis being away makes the cache slower, not the service broken: 
 a failed write is forgotten, each is counted in `failures` and told to the probe, and none is raised. Three
 things pass through: cancellation, which is the caller's; `RealServerRequired` and `SettingsError`, which
 are mistakes of configuration that would otherwise look like an empty cache for ever.
+
+Of two values the younger wins, and an invalidation wins over what was loaded before it; see
+`perfkit.cache.younger`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeAlias
 
 from redis.exceptions import RedisError
 
-from perfkit.cache.codec import NotEncodable, decode, encode
-from perfkit.cache.entry import Entry, EntryInFull, Envelope, TornEnvelope, pack, unpack
+from perfkit.cache.codecs import (
+    GENERAL,
+    Codecs,
+    Compression,
+    Dictionary,
+    NotEncodable,
+    SchemaDrift,
+    UnknownDictionary,
+)
+from perfkit.cache.envelope import TOMBSTONE, Envelope, TornEnvelope, pack, unpack
+from perfkit.cache.younger import Scripting, YoungerWins
 from perfkit.clock import Clock, epoch_s
 from perfkit.errors import RealServerRequired, Unavailable
 from perfkit.events import Probe, RemoteFailed, log_probe
 
-__all__ = ["RemoteClient", "RemoteTier"]
+__all__ = ["Opener", "RemoteClient", "RemoteCounts", "RemoteTier", "Stored"]
 
 _LONGEST_S = 30 * 86_400.0
+_LONGEST_LOAD_S = 86_400.0
 _AWAY = (RedisError, OSError, TimeoutError, Unavailable)
+_NO_VALUE = Envelope(TOMBSTONE, b"-", 0.0, 0.0, b"", 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    value: object
-    born_s: float
-    fresh_until_s: float
-    keep_until_s: float
-    load_seconds: float = 0.0
-    tags: tuple[str, ...] = ()
-
-
-class RemoteClient(Protocol):
-    """The three commands the tier needs; `redis.asyncio.Redis` has them. Answers must be bytes, not text."""
+class RemoteClient(Scripting, Protocol):
+    """The commands the tier needs; `redis.asyncio.Redis` has them. Answers must be bytes, not text."""
 
     def get(self, name: bytes) -> Awaitable[object]:
         """Return the value of a key, or None."""
         ...
 
-    def set(self, name: bytes, value: bytes, *, px: int) -> Awaitable[object]:
-        """Store a value for `px` milliseconds."""
-        ...
-
-    def delete(self, *names: bytes) -> Awaitable[int]:
-        """Remove keys and return how many there were."""
+    def mget(self, names: Sequence[bytes]) -> Awaitable[Sequence[object]]:
+        """Return the values of keys, None where there is none."""
         ...
 
 
 Opener: TypeAlias = Callable[[], Awaitable[RemoteClient]]
 """Opens a client when the first command is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An answer that Redis has: the value, its times in epoch seconds, and what it depends on.
+
+    Born when the origin was asked; past `fresh_until_s` and until `keep_until_s` it may be served stale.
+    """
+
+    value: object
+    born_s: float
+    fresh_until_s: float
+    keep_until_s: float
+    load_seconds: float
+    tags: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class RemoteCounts:
+    """What a remote tier has done. A look-up is a hit or a miss, whatever the reason.
+
+    `failures` is what went wrong: Redis being away, `torn` and `refused` together.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    failures: int = 0
+    torn: int = 0
+    """Values that no version known here has written, or that were damaged or too large."""
+    refused: int = 0
+    """Values that were not stored: too large, or not to be brought back as they are."""
+    drifted: int = 0
+    """Typed values of another layout; misses, no failures."""
+    unknown_dictionary: int = 0
+    """Values compressed with a dictionary that is not here; misses, no failures."""
+    outrun: int = 0
+    """Values that were not stored because what stood there was younger."""
 
 
 class RemoteTier:
@@ -66,8 +105,8 @@ class RemoteTier:
     ...     async with fakeredis.FakeAsyncRedis() as redis:
     ...         tier = RemoteTier(redis, prefix="perfkit:")
     ...         await tier.set("k", {"a": 1}, ttl_seconds=60, born_epoch_s=epoch_s())
-    ...         entry = await tier.get("k")
-    ...     return entry and entry.value
+    ...         stored = await tier.get("k")
+    ...     return stored and stored.value
     >>> asyncio.run(there_and_back())
     {'a': 1}
     """
@@ -79,6 +118,10 @@ class RemoteTier:
         prefix: str,
         epoch: Clock = epoch_s,
         compress_min_bytes: int = 4_096,
+        entry_max_bytes: int = 8 * 1024**2,
+        codecs: Codecs = GENERAL,
+        dictionaries: Iterable[Dictionary] = (),
+        tombstone_seconds: float = 60.0,
         probe: Probe = log_probe,
     ) -> None:
         """Make a tier over a client, which stays the caller's to close.
@@ -88,20 +131,37 @@ class RemoteTier:
             prefix: Stands before every key, so that one server can serve many.
             epoch: Epoch seconds; all instances' clocks must roughly agree.
             compress_min_bytes: Payloads at least this large are compressed; 0 compresses all.
+            entry_max_bytes: What is larger, as bytes before compression, is neither stored nor read.
+            codecs: How values are written, and whose values are read.
+            dictionaries: For compression: the first is used, all are understood.
+            tombstone_seconds: How long an invalidation holds off what was loaded before it. No load that
+                takes longer is held off, so it should be longer than the slowest load.
             probe: Hears of every failure.
         """
         self._client = client
         self._prefix = prefix
         self._epoch = epoch
-        self._compress_min_bytes = compress_min_bytes
+        self._codecs = codecs
+        self._compression = Compression(
+            min_bytes=compress_min_bytes, max_bytes=entry_max_bytes, dictionaries=dictionaries
+        )
+        self._entry_max_bytes = entry_max_bytes
+        self._tombstone_seconds = tombstone_seconds
         self._probe = probe
         self._opening = asyncio.Lock()
-        self.failures = 0
+        self._younger = YoungerWins()
+        self.counts = RemoteCounts()
+
+    @property
+    def failures(self) -> int:
+        """How often Redis was away, or a value could not be read or stored."""
+        return self.counts.failures
 
     async def get(self, key: str) -> Stored | None:
-        """Return the entry of `key` with times in epoch seconds; None when absent, stale, torn or away.
+        """Return what is stored under `key`, fresh or stale; None when there is nothing to be served.
 
-        An entry past its own fresh-until is a miss whatever the server's clock says.
+        Absent, invalidated, damaged, of another layout, past its own keep-until whatever the server's clock
+        says, or Redis away: all are misses, and what is amiss is counted.
         """
         try:
             packed = await (await self._open()).get(self._name(key))
@@ -109,14 +169,26 @@ class RemoteTier:
             raise
         except _AWAY as error:
             self._failed("get", error)
-            return None
-        if packed is None:
-            return None
+            packed = None
+        return self._read(packed)
+
+    async def get_many(self, keys: Iterable[str]) -> dict[str, Stored]:
+        """Return what is stored under `keys`, asked for at once; a key without an answer is left out."""
+        keys = list(dict.fromkeys(keys))
+        if not keys:
+            return {}
+        names = [self._name(key) for key in keys]
         try:
-            return self._entry(unpack(packed))
-        except TornEnvelope as error:
+            client = await self._open()
+            # A client of perfkit's own splits what is many or, in a cluster, lies on several nodes.
+            packed = await getattr(client, "batch_get", client.mget)(names)
+        except RealServerRequired:
+            raise
+        except _AWAY as error:
             self._failed("get", error)
-            return None
+            packed = [None] * len(keys)
+        found = zip(keys, map(self._read, packed), strict=True)
+        return {key: stored for key, stored in found if stored is not None}
 
     async def set(
         self,
@@ -127,43 +199,140 @@ class RemoteTier:
         born_epoch_s: float,
         stale_seconds: float = 0.0,
         load_seconds: float = 0.0,
-        tags: tuple[str, ...] = (),
+        tags: Iterable[str] = (),
     ) -> bool:
         """Store a value that is fresh until `born_epoch_s + ttl_seconds`; return whether it was stored.
 
-        A value that would not come back as it is (see `perfkit.cache.codec`) is not stored, and what stood
-        under its key is removed: it is no longer true. No entry lives longer than thirty days.
+        It is not when what stands there was born later: a newer value, or an invalidation. Nor is a value
+        that is too large or would not come back as it is; what stood under its key is then gone too, for it
+        is no longer true. No entry lives longer than thirty days.
+
+        Args:
+            key: Of the entry.
+            value: What the origin answered.
+            ttl_seconds: How long it is fresh.
+            born_epoch_s: When the origin was asked.
+            stale_seconds: How much longer it is kept, to be served stale.
+            load_seconds: How long the origin took; kept for those who refresh it.
+            tags: What it can be invalidated by; kept for those who read it.
         """
-        ttl = min(ttl_seconds, _LONGEST_S)
         try:
-            kind, compression, payload = encode(value, compress_min_bytes=self._compress_min_bytes)
-            packed = pack(Envelope(kind, compression, born_epoch_s, born_epoch_s + ttl, payload))
-            client = await self._open()
-            stored = await client.set(self._name(key), packed, px=max(1, math.ceil(ttl * 1_000)))
-        except RealServerRequired:
-            raise
-        except NotEncodable as error:
+            fresh_until_s = born_epoch_s + min(ttl_seconds, _LONGEST_S)
+            keep_until_s = min(fresh_until_s + max(stale_seconds, 0.0), born_epoch_s + _LONGEST_S)
+            life_s = keep_until_s - self._epoch()
+            head = replace(
+                _NO_VALUE,
+                born_s=born_epoch_s,
+                fresh_until_s=fresh_until_s,
+                keep_until_s=keep_until_s,
+                load_seconds=max(0.0, min(load_seconds, _LONGEST_LOAD_S)),
+                tags=tuple(tags),
+            )
+            packed = pack(self._filled(head, value))
+        except (NotEncodable, ValueError) as error:  # a time that is no number is one too
+            self.counts.refused += 1
             self._failed("set", error)
-            await self.delete(key)
+            await self._bury(key, born_epoch_s, "set", always=False)
             return False
-        except (*_AWAY, ValueError) as error:  # a time to live that is no number has no milliseconds
-            self._failed("set", error)
-            return False
+        stored = await self._write("set", key, packed, life_s, always=False)
+        if stored:
+            self.counts.bytes_written += len(packed)
+        elif stored is not None:
+            self.counts.outrun += 1
         return bool(stored)
 
     async def invalidate(self, key: str, *, at_epoch_s: float) -> bool:
-        await self.delete(key)
-        return True
+        """Let nothing that was born before `at_epoch_s` be found again; False when Redis is away.
 
-    async def delete(self, key: str) -> bool:
-        """Remove the entry of `key`; return whether there was one. False also when Redis is away."""
+        What stands there goes, whenever it was born, and for `tombstone_seconds` a load that began before is
+        not stored.
+        """
+        return await self._bury(key, at_epoch_s, "delete", always=True)
+
+    async def _bury(self, key: str, at_epoch_s: float, operation: _Operation, *, always: bool) -> bool:
+        if not math.isfinite(at_epoch_s):
+            at_epoch_s = self._epoch()
+        end_s = at_epoch_s + self._tombstone_seconds
+        grave = replace(_NO_VALUE, born_s=at_epoch_s, fresh_until_s=end_s, keep_until_s=end_s)
+        life_s = self._tombstone_seconds
+        return await self._write(operation, key, pack(grave), life_s, always=always) is not None
+
+    async def _write(
+        self, operation: _Operation, key: str, packed: bytes, life_s: float, *, always: bool
+    ) -> bool | None:
+        """Return whether an envelope was stored, None when Redis is away."""
+        younger = self._younger
+        scripted = younger.scripted
+        life_ms = max(1, math.ceil(life_s * 1_000))
         try:
-            return bool(await (await self._open()).delete(self._name(key)))
+            client = await self._open()
+            stored = await younger.write(
+                client, self._name(key), packed, life_ms=life_ms, now_s=self._epoch(), always=always
+            )
         except RealServerRequired:
             raise
         except _AWAY as error:
-            self._failed("delete", error)
-            return False
+            self._failed(operation, error)
+            return None
+        if scripted and not younger.scripted:
+            self._probe(
+                RemoteFailed(
+                    operation,
+                    "this server runs no scripts, so of two writes the last wins and not the younger, and a "
+                    "load may bring back what was invalidated meanwhile. Allow EVALSHA and EVAL.",
+                )
+            )
+        return stored
+
+    def _filled(self, head: Envelope, value: object) -> Envelope:
+        kind, schema, payload = self._codecs.encode(value)
+        if len(payload) > self._entry_max_bytes:
+            raise NotEncodable(
+                f"{len(payload)} bytes are more than an entry may have ({self._entry_max_bytes}): Redis "
+                "would keep everybody waiting while it sends them. Raise l2_entry_max_bytes, or cache "
+                "parts of it."
+            )
+        compression = b"-"
+        if self._codecs.compressible(kind):
+            compression, payload = self._compression.compress(payload)
+        return replace(head, kind=kind, compression=compression, payload=payload, schema=schema)
+
+    def _read(self, packed: object) -> Stored | None:
+        """Return what bytes from Redis hold, and count it."""
+        counts = self.counts
+        stored = None
+        try:
+            if packed is not None:
+                counts.bytes_read += len(packed) if isinstance(packed, bytes) else 0
+                stored = self._opened(packed)
+        except SchemaDrift:
+            counts.drifted += 1
+        except UnknownDictionary:
+            counts.unknown_dictionary += 1
+        except TornEnvelope as error:
+            counts.torn += 1
+            self._failed("get", error)
+        if stored is None:
+            counts.misses += 1
+        else:
+            counts.hits += 1
+        return stored
+
+    def _opened(self, packed: object) -> Stored | None:
+        envelope = unpack(packed)
+        if envelope.kind == TOMBSTONE or self._epoch() > envelope.keep_until_s:
+            return None
+        if len(envelope.payload) > self._entry_max_bytes:
+            raise TornEnvelope(f"{len(envelope.payload)} bytes are more than {self._entry_max_bytes}")
+        payload = self._compression.decompress(envelope.compression, envelope.payload)
+        return Stored(
+            self._codecs.decode(envelope.kind, envelope.schema, payload),
+            envelope.born_s,
+            envelope.fresh_until_s,
+            envelope.keep_until_s,
+            envelope.load_seconds,
+            envelope.tags,
+        )
 
     async def _open(self) -> RemoteClient:
         if callable(self._client):
@@ -176,13 +345,9 @@ class RemoteTier:
         # Redis keys are bytes; a lone surrogate, which strict UTF-8 refuses, must not break a look-up.
         return (self._prefix + key).encode("utf-8", "surrogatepass")
 
-    def _entry(self, envelope: Envelope) -> Stored | None:
-        now = self._epoch()
-        if now > envelope.fresh_until_s:
-            return None
-        value = decode(envelope.kind, envelope.compression, envelope.payload)
-        return Stored(value, envelope.born_s, envelope.fresh_until_s, envelope.fresh_until_s)
-
-    def _failed(self, operation: Literal["get", "set", "delete"], error: Exception) -> None:
-        self.failures += 1
+    def _failed(self, operation: _Operation, error: Exception) -> None:
+        self.counts.failures += 1
         self._probe(RemoteFailed(operation, f"{type(error).__name__}: {error}"))
+
+
+_Operation: TypeAlias = Literal["get", "set", "delete"]

@@ -30,10 +30,12 @@ class Serving:
 
     def __init__(self, tiers: Tiers, namespace: str) -> None:
         self.counts = Counts()
+        self.cost_per_load = 0.0
         self._tiers = tiers
         self._namespace = namespace
         self._settings = tiers.settings
-        self._memory = tiers.memory
+        self._get = tiers.memory.get
+        self._recorder = tiers.recorder
         self._clock = tiers.clock
 
     def held(self, full_key: str) -> Entry | None:
@@ -42,17 +44,25 @@ class Serving:
         None means: ask. Perhaps nothing is held, perhaps it is past its end, or due for renewal.
         """
         now = self._clock()
-        entry = self._memory.get(full_key, now)
+        entry = self._get(full_key, now)
         if entry is None or now > entry.refresh_s or entry.filled_s <= self._tiers.doubted_until_s:
             return None
         counts = self.counts
         counts.l1_hits += 1
         counts.saved_seconds += entry.load_seconds
         counts.hit_bytes += entry.weight
+        if self._recorder is not None:
+            self._recorder.asked(full_key, "l1", namespace=self._namespace, size=entry.weight)
         return entry
 
     async def ask(self, wanted: Wanted[T]) -> CacheResult[T]:
         """Answer a request that `held` has nothing for."""
+        result = await self._asked(wanted)
+        if self._recorder is not None:
+            self._record(wanted.full_key, result)
+        return result
+
+    async def _asked(self, wanted: Wanted[T]) -> CacheResult[T]:
         tiers, counts, settings = self._tiers, self.counts, self._settings
         counts.asked += 1
         now = self._clock()
@@ -128,7 +138,7 @@ class Serving:
         entry = self._tiers.usable(full_key, now)
         if entry is None:
             return None
-        entry.refresh_s = max(entry.refresh_s, now + seconds)
+        entry.rest(now + seconds)
         self.counts.timeouts += 1
         return self.result(entry)
 
@@ -146,7 +156,9 @@ class Serving:
             self._renew(wanted, entry)
 
     def _renew(self, wanted: Wanted[T], entry: Entry | None = None) -> None:
-        fetch = Fetch(self._tiers, self.counts, wanted, namespace=self._namespace, renewing=entry)
+        fetch = Fetch(
+            self._tiers, self.counts, wanted, namespace=self._namespace, behind=True, renewing=entry
+        )
         self._tiers.flights.start(wanted.full_key, fetch)
 
     def _hit(self, entry: Entry, now: float) -> CacheResult[Any]:
@@ -157,6 +169,19 @@ class Serving:
         counts.saved_seconds += entry.load_seconds
         counts.hit_bytes += entry.weight
         return self.result(entry)
+
+    def _record(self, full_key: str, result: CacheResult[Any]) -> None:
+        assert self._recorder is not None  # noqa: S101  # asked before, where it costs nothing
+        entry = self._tiers.memory.peek(full_key)
+        loaded = entry is not None and result.tier == "origin"
+        self._recorder.asked(
+            full_key,
+            result.tier,
+            namespace=self._namespace,
+            size=0 if entry is None else entry.weight,
+            load_seconds=entry.load_seconds if loaded and entry is not None else 0.0,
+            cost=self.cost_per_load if result.tier == "origin" else 0.0,
+        )
 
     def result(self, entry: Entry) -> CacheResult[Any]:
         """Return what memory holds as an answer."""

@@ -15,12 +15,15 @@ way past memory, `perfkit.cache.tiers` what all namespaces share.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from perfkit.cache.coherence.names import EVERYTHING
 from perfkit.cache.fetch import CacheResult, Wanted
 from perfkit.cache.keys import namespace_prefix
+from perfkit.cache.many import LoadedTogether
 from perfkit.cache.memory import MemoryTier
 from perfkit.cache.remote import RemoteTier
 from perfkit.cache.serving import Serving
@@ -33,6 +36,8 @@ from perfkit.events import Probe, log_probe
 __all__ = ["CacheResult", "CacheStats", "TieredCache"]
 
 T = TypeVar("T")
+
+_ABSENT = object()
 
 
 class TieredCache:
@@ -82,7 +87,7 @@ class TieredCache:
         self.memory = tiers.memory
         self.serving = Serving(tiers, namespace)
         self._prefix = namespace_prefix(namespace)
-        self.cost_per_load = cost_per_load
+        self.serving.cost_per_load = cost_per_load
 
     def namespaced(self, namespace: str, *, cost_per_load: float = 0.0) -> TieredCache:
         """Return a view of another namespace: the same tiers, entries and counts of its own."""
@@ -108,7 +113,7 @@ class TieredCache:
     ) -> None:
         """Store a value in both tiers; it counts as born now, and other instances forget what they hold.
 
-        A value that would not come back from Redis as it is (see `perfkit.cache.codec`) stays in memory only.
+        What would not come back from Redis as it is (see `perfkit.cache.codecs`) stays in memory only.
         """
         l1_ttl, l2_ttl = self._ttls(l1_ttl_seconds, l2_ttl_seconds)
         await self.tiers.put(
@@ -138,6 +143,43 @@ class TieredCache:
             key, load, l1_ttl_seconds=l1_ttl_seconds, l2_ttl_seconds=l2_ttl_seconds, tags=tags
         )
         return result.value
+
+    async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Return what is stored under keys, in one round trip; what is not there is left out."""
+        asked = tuple(dict.fromkeys(keys))
+        found = await asyncio.gather(*(self.get(key, _ABSENT) for key in asked))
+        return {key: value for key, value in zip(asked, found, strict=True) if value is not _ABSENT}
+
+    async def get_or_load_many(
+        self,
+        keys: Iterable[str],
+        load_many: Callable[[Sequence[str]], Awaitable[Mapping[str, T]]],
+        *,
+        l1_ttl_seconds: float | None = None,
+        l2_ttl_seconds: float | None = None,
+        tags: Iterable[str] = (),
+    ) -> dict[str, T]:
+        """Return the values of keys; those that are stored nowhere come from one call of `load_many`.
+
+        Raises:
+            KeyError: `load_many` returned no value for a key it was given.
+            Exception: whatever `load_many` raises.
+        """
+        asked, tags = tuple(dict.fromkeys(keys)), tuple(tags)
+        together = LoadedTogether(load_many)
+        values = await asyncio.gather(
+            *(
+                self.get_or_load(
+                    key,
+                    partial(together.load, key),
+                    l1_ttl_seconds=l1_ttl_seconds,
+                    l2_ttl_seconds=l2_ttl_seconds,
+                    tags=tags,
+                )
+                for key in asked
+            )
+        )
+        return dict(zip(asked, values, strict=True))
 
     async def lookup(
         self,
@@ -215,7 +257,7 @@ class TieredCache:
         tiers, memory = self.tiers, self.memory
         return self.serving.counts.stats(
             remote_errors=tiers.remote.failures if tiers.remote is not None else 0,
-            cost_per_load=self.cost_per_load,
+            cost_per_load=self.serving.cost_per_load,
             l1_entries=len(memory),
             l1_bytes=memory.bytes,
             l1_peak_bytes=memory.peak_bytes,

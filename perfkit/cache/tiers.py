@@ -10,11 +10,13 @@ import math
 import random
 from typing import Any
 
+from perfkit.cache.adaptive_ttl import AdaptiveTtl
 from perfkit.cache.coherence import EVERYTHING, Backplane, Coherence, Recovery, Silent, TagTimes, Tracking
 from perfkit.cache.entry import Entry
 from perfkit.cache.freshness import jittered_seconds
 from perfkit.cache.lock import RemoteLock
 from perfkit.cache.memory import MemoryTier
+from perfkit.cache.record import Recorder
 from perfkit.cache.remote import RemoteTier, Stored
 from perfkit.cache.settings import CacheSettings
 from perfkit.clock import Clock, epoch_s, now_s
@@ -40,6 +42,7 @@ class Tiers:
         lock: RemoteLock | None = None,
         coherence: Coherence | None = None,
         tags: TagTimes | None = None,
+        recorder: Recorder | None = None,
         clock: Clock = now_s,
         epoch: Clock = epoch_s,
         probe: Probe = log_probe,
@@ -54,6 +57,7 @@ class Tiers:
             lock: Lets one instance at a time ask the origin for a key; without it all may.
             coherence: Tells and hears of changes; without it nothing is said.
             tags: The times of tags; without it they are known here alone.
+            recorder: Hears of every request; closed with the rest.
             clock: What times to live count on.
             epoch: The same for what Redis holds.
             probe: Hears what should be known.
@@ -70,6 +74,8 @@ class Tiers:
         self.flights: SingleFlight[str, Any] = SingleFlight()
         self.coherence = coherence or Silent()
         self.tags = tags or TagTimes(_nobody, prefix="", epoch=epoch, clock=clock)
+        self.recorder = recorder
+        self.adaptive_ttl = AdaptiveTtl.of(settings)
         self.recovery = Recovery(
             replay_key=self._say_key, replay_tag=self._say_tag, clock=clock, rng=rng, probe=probe
         )
@@ -90,6 +96,7 @@ class Tiers:
         *,
         prefix: str,
         alone: bool = False,
+        recorder: Recorder | None = None,
         clock: Clock = now_s,
         epoch: Clock = epoch_s,
         probe: Probe = log_probe,
@@ -102,6 +109,7 @@ class Tiers:
             settings: Default: the knobs' defaults.
             prefix: Stands before every key, so that one server can serve many services.
             alone: There is no other instance, so nothing need be said or heard.
+            recorder: Hears of every request; closed with the rest.
             clock: What times to live count on.
             epoch: The same for what Redis holds; the clocks of all instances must roughly agree.
             probe: Hears what should be known.
@@ -113,6 +121,7 @@ class Tiers:
             prefix=prefix,
             epoch=epoch,
             compress_min_bytes=settings.l2_compress_min_bytes,
+            entry_max_bytes=settings.l2_entry_max_bytes,
             probe=probe,
         )
         lock = None
@@ -130,6 +139,7 @@ class Tiers:
             lock=lock,
             coherence=coherence,
             tags=TagTimes(client, prefix=prefix, epoch=epoch, clock=clock),
+            recorder=recorder,
             clock=clock,
             epoch=epoch,
             probe=probe,
@@ -272,6 +282,8 @@ class Tiers:
         await self.coherence.aclose()
         await self.recovery.aclose()
         await self.tags.aclose()
+        if self.recorder is not None:
+            self.recorder.close()
 
     async def _hear(self) -> None:
         if not self._hearing:

@@ -58,7 +58,13 @@ class FairPool(ConnectionPool):
         return sum(connection.is_connected for connection in self._available_connections)
 
     def beside(self) -> FairPool:
-        """Return a pool of one connection to the same server, which counts among none of this one's."""
+        """Return a pool of one connection to the same server, which counts among none of this one's.
+
+        Raises:
+            PoolClosed: the pool was closed.
+        """
+        if self._closed:
+            raise PoolClosed(self.name)
         return FairPool(
             self.name,
             self._settings.model_copy(update={"max_connections": 1}),

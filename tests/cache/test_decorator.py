@@ -1,6 +1,7 @@
 """A decorated function remembers its answers, each under a key no other call can have."""
 
 import asyncio
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,7 +180,7 @@ async def test_answers_are_taken_back_by_tag_together() -> None:
     for user in range(4):
         await profile(user)
     await asyncio.sleep(0.002)  # a tag takes back what was born before it was taken back
-    await profile.cache.invalidate_tag("team 1")
+    await profile.cache().invalidate_tag("team 1")
     for user in range(4):
         await profile(user)
 
@@ -201,7 +202,7 @@ async def test_clearing_a_namespace_leaves_the_others() -> None:
 
     await left("l"), await right("r")
     await asyncio.sleep(0.002)
-    await left.cache.clear()
+    await left.cache().clear()
     await left("l"), await right("r")
 
     assert calls == ["l", "r", "l"]
@@ -235,3 +236,32 @@ async def test_a_failure_is_not_kept() -> None:
         with pytest.raises(ValueError, match="broken"):
             await fails()
     assert calls == 2
+
+
+async def test_a_cached_function_looks_like_the_function() -> None:
+    """Frameworks ask whether a handler is a coroutine function, and read its signature."""
+
+    @cached(ttl_seconds=300, namespace="looks")
+    async def handler(user: int, *, detail: str = "low") -> str:
+        """Say who it is."""
+        return f"{user} {detail}"
+
+    assert inspect.iscoroutinefunction(handler)
+    assert list(inspect.signature(handler).parameters) == ["user", "detail"]
+    assert handler.__doc__ == "Say who it is."
+
+
+async def test_a_caller_that_changes_a_copy_changes_nobody_elses() -> None:
+    async def basket(user: int) -> dict[str, list[str]]:
+        return {"items": ["tea"]}
+
+    shared = cached(ttl_seconds=300, namespace="shared")(basket)
+    shallow = cached(ttl_seconds=300, namespace="shallow", copies="shallow")(basket)
+    deep = cached(ttl_seconds=300, namespace="deep", copies="deep")(basket)
+    for function in (shared, shallow, deep):
+        (await function(1))["items"].append("milk")
+        (await function(1))["other"] = []
+
+    assert await shared(1) == {"items": ["tea", "milk"], "other": []}
+    assert await shallow(1) == {"items": ["tea", "milk"]}
+    assert await deep(1) == {"items": ["tea"]}

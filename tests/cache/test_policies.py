@@ -137,6 +137,10 @@ class TestS3Fifo(EvictionPolicyCase):
         assert [policy.evict()[0] for _ in range(17)][-1] == "19"
 
 
+class TestAdaptive(EvictionPolicyCase):
+    name = "adaptive"
+
+
 def test_the_oracle_is_right_on_a_case_worked_by_hand() -> None:
     assert belady_miss_ratio([1, 2, 3, 1, 2, 4, 1, 2], 2) == 6 / 8
 

@@ -14,8 +14,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from perfkit.cache import RemoteTier, TieredCache
-from perfkit.cache.entry import Entry, Envelope, pack, unpack
-from perfkit.cache.remote import RemoteClient
+from perfkit.cache.codecs import Codecs, JsonCodec, VectorCodec, train_dictionary
+from perfkit.cache.envelope import Envelope, pack, unpack
+from perfkit.cache.remote import RemoteClient, Stored
 from perfkit.errors import RealServerRequired, SettingsError, Unavailable
 from perfkit.events import Event, RemoteFailed
 from perfkit.pools import Endpoint, PoolsSettings, PoolType, RedisPools
@@ -99,28 +100,36 @@ async def test_what_is_set_is_found_with_its_types(tier: RemoteTier, value: obje
 
 
 async def test_an_entry_brings_its_times_in_epoch_seconds(tier: RemoteTier, clock: Time) -> None:
-    """Born when the origin was asked, taken in now, and served up to its last moment."""
-    await put(tier, "k", "v", ttl_seconds=60)
-    clock.now += 45
+    """Born when the origin was asked, fresh, kept to be served stale; and what it depends on."""
+    await tier.set(
+        *("k", "v"), ttl_seconds=60, born_epoch_s=NOW_S, stale_seconds=30, load_seconds=1.5, tags=["a", "b"]
+    )
+    clock.now += 75
 
-    assert await tier.get("k") == Entry("v", born_s=NOW_S, filled_s=NOW_S + 45, expires_s=NOW_S + 60)
+    assert await tier.get("k") == Stored("v", NOW_S, NOW_S + 60, NOW_S + 90, 1.5, ("a", "b"))
 
 
 async def test_what_is_absent_is_a_miss_and_no_failure(tier: RemoteTier, heard: list[Event]) -> None:
     """The usual case must not fill the log."""
     assert await tier.get("k") is None
-    assert await tier.delete("k") is False
+    assert await tier.get_many(["k", "l"]) == {}
     assert (tier.failures, heard) == (0, [])
+    assert (tier.counts.hits, tier.counts.misses) == (0, 3)
 
 
-async def test_what_is_deleted_is_gone_from_the_server(tier: RemoteTier, redis: Redis) -> None:
-    """Once; the second time there is nothing."""
+async def test_what_is_invalidated_leaves_a_tombstone_that_is_a_miss_and_goes_by_itself(
+    tier: RemoteTier, redis: Redis
+) -> None:
+    """Once or twice, and where nothing stood as well; it is no failure to find it."""
     await put(tier, "k", "v")
-    deleted = [await tier.delete("k"), await tier.delete("k")]
+    invalidated = [await tier.invalidate(key, at_epoch_s=NOW_S + 1) for key in ("k", "k", "other")]
 
-    assert deleted == [True, False]
-    assert await tier.get("k") is None
-    assert await redis.dbsize() == 0
+    assert invalidated == [True, True, True]
+    assert [await tier.get("k"), await tier.get_many(["k", "other"])] == [None, {}]
+    assert unpack(await redis.get("t:k")).kind == b"X"
+    assert await redis.strlen("t:k") == 40
+    assert 50_000 < await redis.pttl("t:k") <= 60_000
+    assert tier.failures == 0
 
 
 async def test_what_is_set_again_is_replaced_with_its_time_to_live(tier: RemoteTier, redis: Redis) -> None:
@@ -181,11 +190,13 @@ async def test_the_name_on_the_server_is_the_prefix_and_the_key(redis: Redis, pr
 
     assert await redis.keys() == [(prefix + key).encode("utf-8", "surrogatepass")]
     assert await value_of(tier, key) == "v"
-    assert await tier.delete(key) is True
+    assert list(await tier.get_many([key])) == [key]
+    assert await tier.invalidate(key, at_epoch_s=NOW_S) is True
+    assert await value_of(tier, key) == "nothing"
 
 
 async def test_tiers_of_different_prefixes_do_not_see_each_other(redis: Redis) -> None:
-    """One server serves two services; what one deletes the other keeps."""
+    """One server serves two services; what one invalidates the other keeps."""
     one, other = (RemoteTier(redis, prefix=prefix, epoch=Time()) for prefix in ("one:", "other:"))
     await put(one, "k", 1)
     unseen = await value_of(other, "k")
@@ -195,7 +206,7 @@ async def test_tiers_of_different_prefixes_do_not_see_each_other(redis: Redis) -
     assert unseen == "nothing"
     assert [await value_of(one, "k"), await value_of(other, "k")] == [1, 2]
     assert await value_of(one, "only") == "nothing"
-    assert await one.delete("k") is True
+    assert await one.invalidate("k", at_epoch_s=NOW_S) is True
     assert [await value_of(one, "k"), await value_of(other, "k")] == ["nothing", 2]
 
 
@@ -216,11 +227,11 @@ async def test_what_is_large_is_smaller_on_the_server(redis: Redis) -> None:
         await put(tier, "", text)
         assert await value_of(tier, "") == text
 
-    assert await redis.strlen("large") == 25 + 8_002
+    assert await redis.strlen("large") == 40 + 8_002
     assert await redis.strlen("small") < 200
 
 
-WHOLE = pack(Envelope(b"J", b"-", NOW_S, NOW_S + 60, b"[1]"))
+WHOLE = pack(Envelope(b"J", b"-", NOW_S, NOW_S + 60, b"[1]", NOW_S + 60))
 
 
 @pytest.mark.parametrize(
@@ -231,11 +242,13 @@ WHOLE = pack(Envelope(b"J", b"-", NOW_S, NOW_S + 60, b"[1]"))
         pickle.dumps({"a": 1}),
         WHOLE[:-1],
         WHOLE[:-1] + b"}",
-        pack(Envelope(b"P", b"-", NOW_S, NOW_S + 60, b"a kind of tomorrow")),
-        pack(Envelope(b"J", b"-", NOW_S, NOW_S + 60, b"no json")),
-        pack(Envelope(b"J", b"b", NOW_S, NOW_S + 60, b"no brotli")),
+        pack(Envelope(b"Q", b"-", NOW_S, NOW_S + 60, b"a kind of tomorrow", NOW_S + 60)),
+        pack(Envelope(b"J", b"-", NOW_S, NOW_S + 60, b"no json", NOW_S + 60)),
+        pack(Envelope(b"J", b"b", NOW_S, NOW_S + 60, b"no brotli", NOW_S + 60)),
+        pack(Envelope(b"J", b"z", NOW_S, NOW_S + 60, b"no zstd", NOW_S + 60)),
+        b"pk\x03" + WHOLE[3:],
     ],
-    ids=["empty", "text", "pickle", "cut", "altered", "kind", "json", "brotli"],
+    ids=["empty", "text", "pickle", "cut", "altered", "kind", "json", "brotli", "zstd", "version"],
 )
 async def test_foreign_bytes_are_a_miss_that_is_told_and_can_be_overwritten(
     tier: RemoteTier, redis: Redis, heard: list[Event], foreign: bytes
@@ -246,18 +259,21 @@ async def test_foreign_bytes_are_a_miss_that_is_told_and_can_be_overwritten(
     told = [(event.operation, event.error.partition(":")[0]) for event in heard]  # type: ignore[union-attr]
 
     assert found is None
-    assert tier.failures == 1
+    assert (tier.failures, tier.counts.torn, tier.counts.misses) == (1, 1, 1)
     assert told == [("get", "TornEnvelope")]
     assert await put(tier, "k", "v") is True
     assert await value_of(tier, "k") == "v"
 
 
 async def test_a_key_of_another_type_is_a_miss_too(tier: RemoteTier, redis: Redis) -> None:
-    """The server answers GET of a list with an error."""
+    """The server answers GET of a list with an error, and MGET with nothing; the next set replaces it."""
     await redis.rpush("t:k", "a", "b")
 
     assert await tier.get("k") is None
+    assert await tier.get_many(["k"]) == {}
     assert tier.failures == 1
+    assert await put(tier, "k", "v") is True
+    assert await value_of(tier, "k") == "v"
 
 
 async def test_what_the_tier_stores_is_an_envelope(tier: RemoteTier, redis: Redis) -> None:
@@ -278,8 +294,9 @@ async def test_a_value_that_would_not_come_back_is_not_stored_and_not_raised(
     stored = await put(tier, "k", value)
 
     assert stored is False
-    assert await redis.dbsize() == 0
-    assert tier.failures == 1
+    assert await tier.get("k") is None
+    assert unpack(await redis.get("t:k")).kind == b"X"
+    assert (tier.failures, tier.counts.refused) == (1, 1)
     assert isinstance(heard[0], RemoteFailed)
     assert heard[0].operation == "set"
     assert heard[0].error.startswith("NotEncodable: ")
@@ -289,18 +306,21 @@ async def test_a_value_that_would_not_come_back_is_not_stored_and_not_raised(
 async def test_a_dead_server_counts_and_does_not_raise(
     mortal: RedisServer, heard: list[Event], clock: Time
 ) -> None:
-    """A look-up is a miss, a write is forgotten, a delete removed nothing."""
+    """A look-up is a miss, a write is forgotten, and whoever invalidates is told that it did not arrive."""
     async with connected(mortal) as client:
         tier = RemoteTier(client, prefix="t:", epoch=clock, probe=heard.append)
         await put(tier, "k", "v")
         alive = await value_of(tier, "k")
         mortal.close()
-        answers = [await tier.get("k"), await put(tier, "k", "v"), await tier.delete("k")]
+        answers = [
+            *(await tier.get("k"), await tier.get_many(["k"])),
+            *(await put(tier, "k", "v"), await tier.invalidate("k", at_epoch_s=NOW_S)),
+        ]
 
     assert alive == "v"
-    assert answers == [None, False, False]
-    assert tier.failures == 3
-    assert [event.operation for event in heard] == ["get", "set", "delete"]  # type: ignore[union-attr]
+    assert answers == [None, {}, False, False]
+    assert tier.failures == 4
+    assert [event.operation for event in heard] == ["get", "get", "set", "delete"]  # type: ignore[union-attr]
     assert all("Error: " in event.error for event in heard)  # type: ignore[union-attr]
 
 
@@ -313,12 +333,15 @@ async def test_a_dead_server_behind_the_pools_counts_and_does_not_raise(mortal: 
     stored = await put(tier, "k", "v")
     alive = await value_of(tier, "k")
     mortal.close()
-    answers = [await tier.get("k"), await put(tier, "k", "v"), await tier.delete("k")]
+    answers = [
+        *(await tier.get("k"), await tier.get_many(["k"])),
+        *(await put(tier, "k", "v"), await tier.invalidate("k", at_epoch_s=NOW_S)),
+    ]
     await pools.aclose()
 
     assert (stored, alive) == (True, "v")
-    assert answers == [None, False, False]
-    assert tier.failures == 3
+    assert answers == [None, {}, False, False]
+    assert tier.failures == 4
 
 
 async def test_a_full_server_forgets_the_write_and_still_answers(tier: RemoteTier, redis: Redis) -> None:
@@ -367,7 +390,8 @@ async def test_a_mistake_of_configuration_passes_through(mistake: Exception, hea
         raise mistake
 
     tier = RemoteTier(opener, prefix="t:", probe=heard.append)
-    for operation in (tier.get("k"), put(tier, "k", "v"), tier.delete("k")):
+    operations = (tier.get("k"), tier.get_many("k"), put(tier, "k", "v"), tier.invalidate("k", at_epoch_s=0))
+    for operation in operations:
         with pytest.raises(type(mistake)):
             await operation
 
@@ -422,3 +446,128 @@ async def test_commands_that_come_at_once_open_one_client(redis: Redis) -> None:
     await asyncio.gather(*(tier.get("k") for _ in range(10)))
 
     assert len(opened) == 1
+
+
+async def test_many_are_asked_for_at_once(server: RedisServer, heard: list[Event], clock: Time) -> None:
+    """One MGET for all; each answer as a single look-up would have it, torn ones left out and counted."""
+    async with connected(server) as redis:
+        await redis.flushall()
+        tier = RemoteTier(redis, prefix="t:", epoch=clock, probe=heard.append)
+        for number in range(10):
+            await put(tier, f"k{number}", number)
+        await redis.set("t:torn", b"no envelope")
+        before = (await redis.info("commandstats")).get("cmdstat_mget", {}).get("calls", 0)
+        found = await tier.get_many([*(f"k{number}" for number in range(12)), "k3", "torn"])
+        after = (await redis.info("commandstats"))["cmdstat_mget"]["calls"]
+
+    assert {key: stored.value for key, stored in found.items()} == {
+        f"k{number}": number for number in range(10)
+    }
+    assert after - before == 1
+    assert (tier.counts.hits, tier.counts.misses, tier.counts.torn) == (10, 3, 1)
+
+
+async def test_nothing_is_asked_for_when_there_are_no_keys(heard: list[Event]) -> None:
+    """MGET without a key is an error."""
+
+    async def opener() -> RemoteClient:
+        raise AssertionError
+
+    assert await RemoteTier(opener, prefix="t:", probe=heard.append).get_many([]) == {}
+
+
+async def test_what_is_too_large_is_refused_and_takes_with_it_what_it_was_to_replace(
+    redis: Redis, heard: list[Event], clock: Time
+) -> None:
+    """Counted before compression: what is read is bounded by the same number."""
+    tier = RemoteTier(
+        redis, prefix="t:", epoch=clock, entry_max_bytes=1_024, compress_min_bytes=0, probe=heard.append
+    )
+    stored = [await put(tier, "k", "x" * 1_022), await put(tier, "k", "x" * 1_023)]
+
+    assert stored == [True, False]
+    assert await tier.get("k") is None
+    assert (tier.counts.refused, tier.failures) == (1, 1)
+    assert "1025 bytes are more than an entry may have (1024)" in heard[0].error  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("letter", [b"-", b"z", b"b"])
+async def test_what_unfolds_to_more_than_the_bound_is_torn(
+    redis: Redis, heard: list[Event], clock: Time, letter: bytes
+) -> None:
+    """A few hundred bytes that hold a gigabyte must not take a gigabyte."""
+    import brotli
+    import zstandard
+
+    squeeze = {b"-": bytes, b"z": zstandard.ZstdCompressor().compress, b"b": brotli.compress}[letter]
+    for size, found in [(1_024, True), (1_025, False), (50_000_000, False)]:
+        payload = squeeze(b" " * (size - 1) + b"1")
+        packed = pack(Envelope(b"J", letter, NOW_S, NOW_S + 60, payload, NOW_S + 60))
+        await redis.set("t:k", packed)
+        tier = RemoteTier(redis, prefix="t:", epoch=clock, entry_max_bytes=1_024, probe=heard.append)
+
+        assert (await tier.get("k") is not None) is found
+        assert tier.counts.torn == (not found)
+
+
+async def test_bytes_are_counted_as_they_travel(tier: RemoteTier) -> None:
+    """The envelope included, in both directions."""
+    await put(tier, "k", [1])
+    await tier.get("k")
+
+    assert (tier.counts.bytes_written, tier.counts.bytes_read) == (len(WHOLE), len(WHOLE))
+
+
+async def test_a_stale_answer_is_kept_as_long_as_it_may_be_served(
+    tier: RemoteTier, redis: Redis, clock: Time
+) -> None:
+    """On the server and by the tier's own clock, to the last moment."""
+    await tier.set("k", "v", ttl_seconds=60, born_epoch_s=NOW_S, stale_seconds=100)
+    clock.now = NOW_S + 160
+    at_the_end = await value_of(tier, "k")
+    clock.now = math.nextafter(NOW_S + 160, math.inf)
+
+    assert at_the_end == "v"
+    assert await tier.get("k") is None
+    assert 150_000 < await redis.pttl("t:k") <= 160_000
+
+
+async def test_what_took_long_to_load_lives_shorter_on_the_server(
+    tier: RemoteTier, redis: Redis, clock: Time
+) -> None:
+    """It is as old as its question; past its end it would only take room."""
+    clock.now = NOW_S + 20
+    await put(tier, "k", "v", ttl_seconds=60)
+
+    assert 30_000 < await redis.pttl("t:k") <= 40_000
+
+
+async def test_a_tier_writes_with_the_codecs_it_was_given(redis: Redis, clock: Time) -> None:
+    """Embeddings as float16 in a tenth of JSON's bytes; what the codecs do not write is refused."""
+    tier = RemoteTier(redis, prefix="t:", epoch=clock, codecs=Codecs(VectorCodec("float16")))
+    vector = [number / 1_024 for number in range(768)]
+
+    assert await put(tier, "k", vector) is True
+    assert await value_of(tier, "k") == vector
+    assert await redis.strlen("t:k") == 40 + 12 + 2 * 768
+    quiet = RemoteTier(redis, prefix="t:", epoch=clock, codecs=Codecs(JsonCodec()), probe=lambda _event: None)
+    assert await put(quiet, "k", (1, 2)) is False
+
+
+async def test_a_value_compressed_with_an_unknown_dictionary_is_a_miss_and_no_failure(
+    redis: Redis, clock: Time, heard: list[Event]
+) -> None:
+    """During a roll-out the old instances do not have it yet."""
+    samples = [b'{"user":"the name of %d","mail":"%d@mail.example.com"}' % (n, n * 7) for n in range(1_000)]
+    dictionary = train_dictionary(samples, max_bytes=1_024)
+    value = [{"user": f"the name of {n}", "mail": f"{n * 7}@mail.example.com"} for n in range(5)]
+    with_it, without = (
+        RemoteTier(redis, prefix="t:", epoch=clock, dictionaries=known, probe=heard.append)
+        for known in ([dictionary], [])
+    )
+    await put(with_it, "k", value)
+
+    assert unpack(await redis.get("t:k")).compression == b"z"
+    assert await value_of(with_it, "k") == value
+    assert await without.get("k") is None
+    assert (without.counts.unknown_dictionary, without.failures, heard) == (1, 0, [])

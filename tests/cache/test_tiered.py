@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 import fakeredis
-import pytest
 
 from perfkit.cache import RemoteTier, TieredCache
 from perfkit.cache.settings import CacheSettings

@@ -97,7 +97,8 @@ class TagTimes:
         self._clock = clock
         self._times: dict[str, float] = {}
         self._good_until_s: dict[str, float] = {}
-        self._youngest = _NEVER
+        self.youngest_epoch_s = _NEVER
+        """The latest invalidation known of any tag: what is born after it is not void, whatever its tags."""
         self._tidy_at_s = _NEVER
         self._asking: dict[str, asyncio.Task[None]] = {}
         self.failures = 0
@@ -108,7 +109,7 @@ class TagTimes:
 
     def is_void(self, tags: Iterable[str], born_epoch_s: float) -> bool:
         """Tell whether an entry is void by what is known here; a tag unknown here voids nothing."""
-        if born_epoch_s > self._youngest:
+        if born_epoch_s > self.youngest_epoch_s:
             return False  # younger than every invalidation: no need to look
         times = self._times
         return any(times.get(tag, _NEVER) >= born_epoch_s for tag in tags)
@@ -147,7 +148,7 @@ class TagTimes:
         if at_epoch_s > self._times.get(tag, _NEVER):
             self._times.pop(tag, None)  # to the end of the line
             self._times[tag] = at_epoch_s
-            self._youngest = max(self._youngest, at_epoch_s)
+            self.youngest_epoch_s = max(self.youngest_epoch_s, at_epoch_s)
             self._forget_some()
 
     def doubt(self) -> None:

@@ -5,6 +5,9 @@ loop the server sends the names of the keys that were written, deleted, evicted 
 said, so nothing can be forgotten: a value that an operator deletes by hand is heard of like any other. Tags
 travel the same way: their times are one key, and what has changed in it is read when it is named.
 
+Its price: a name for each write to each instance, for a lock that is taken and released two; and memory gives
+up what a full server evicts, although it is still true.
+
 What comes back of our own
 --------------------------
 An instance hears of its own writes too, and an entry that leaves memory as soon as it is stored costs each

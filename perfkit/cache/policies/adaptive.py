@@ -26,6 +26,7 @@ force. It stays below the lead that is asked for, or a switch is due.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,15 +43,17 @@ if TYPE_CHECKING:
 
 __all__ = ["CANDIDATES", "Adaptive", "AdaptiveSnapshot", "Candidate"]
 
-_LEAST_IN_MINIATURE = 64
+_LEAST_IN_MINIATURE = 128
 """Entries a miniature holds, if the tier has so many; fewer say little."""
 _RATES = (2, 4, 8, 16, 32, 64)
-_COMPARED_EVERY = 512
+_COMPARED_EVERY = 256
 """Sampled requests between two comparisons."""
-_FADES_BY = 0.9
+_FADES_BY = 0.985
 """What earlier requests count at a comparison, against what they counted at the one before."""
 _LEAD = 0.003
 """By how much a candidate's hit ratio must exceed that of the one in force to replace it."""
+_DOUBT = 0.2
+"""And by this over the root of the requests it rests on: few requests say little."""
 _MISSES_AWAITED = 1_024
 
 
@@ -135,7 +138,6 @@ class Adaptive(S3Fifo):
             self.entries[key] = entry
             entry.uses = TOLD | IN_MAIN
             self._main.append(key, entry)
-            self._most_resident = max(self._most_resident, len(self.entries))
         else:
             super().admit(key, entry)
         if self._is_sampled(key):
@@ -226,7 +228,8 @@ class Adaptive(S3Fifo):
         self._weight = self._weight * _FADES_BY + self._since
         self._since = 0
         best = max(range(len(CANDIDATES)), key=self._scores.__getitem__)
-        if (self._scores[best] - self._scores[self._in_force]) / self._weight > _LEAD:
+        lead = (self._scores[best] - self._scores[self._in_force]) / self._weight
+        if lead > max(_LEAD, _DOUBT / math.sqrt(self._weight)):
             self._put_in_force(best)
 
     def _put_in_force(self, index: int) -> None:

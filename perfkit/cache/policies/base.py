@@ -5,10 +5,10 @@ it what comes (`admit`, `replace`) and what goes (`forget`), and asks it one que
 does not call it: the table is read directly, and a use is noted on the entry itself, in `Entry.uses`:
 
     0 to 3, −4 to −1   uses, counted by the tier in the two lowest bits up to three; the sign is the policy's
-    above 3, `TOLD`    the policy hears of each use of this entry (`touch`); the bits above the two are its own
+    above 3, `TOLD`    the policy hears of each use of this entry (`touch`); the further bits are its own
 
-To add one: write the file, name it in `make_policy` and in `CacheSettings.l1_policy`, and let its test inherit
-`EvictionPolicyCase`.
+To add one: write the file, name it in `make_policy` and in `CacheSettings.l1_policy`, and let its test
+inherit `EvictionPolicyCase`.
 """
 
 from __future__ import annotations

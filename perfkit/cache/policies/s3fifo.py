@@ -76,30 +76,36 @@ class S3Fifo:
         self._small = Chain(self.entries)
         self._main = Chain(self.entries)
         self._ghost: OrderedDict[str, None] = OrderedDict()
-        self._most_resident = 0
+        self._most_resident = self._ghosts = 0
         self._ever_full = False
         """Before anything had to leave, the share of all that may come are tried; then of the residents."""
 
     def admit(self, key: str, entry: Entry) -> None:
         """Put a new key in the small queue, or in main if it left only lately."""
-        self.entries[key] = entry
+        entries, queue = self.entries, self._small
+        entry.uses = 0
         if key in self._ghost:
             del self._ghost[key]
-            in_main = True
-        else:
-            in_main = not self._ever_full and self._small.length >= self._trials(self._max_entries)
-        if in_main:
+            queue = self._main
             entry.uses = _PROVEN
-            self._main.append(key, entry)
+        elif not self._ever_full and queue.length >= max(1, int(self._max_entries * self.small_share)):
+            queue = self._main
+            entry.uses = _PROVEN
+        entries[key] = entry
+        last = queue.last_entry  # from here on `Chain.append`, without a call: this is done at each miss
+        if last is None:
+            queue.first = key
         else:
-            entry.uses = 0
-            self._small.append(key, entry)
-        if len(self.entries) > self._most_resident:
-            self._most_resident = len(self.entries)
+            last.newer = key
+        entry.older = queue.last
+        entry.newer = None
+        queue.last = key
+        queue.last_entry = entry
+        queue.length += 1
 
     def replace(self, key: str, old: Entry, new: Entry) -> None:
         """Put the new entry where the old one was, and count a use."""
-        new.older, new.newer = old.older, old.newer
+        (self._main if old.uses & IN_MAIN else self._small).replace(old, new)
         new.uses = old.uses if old.uses & 3 == 3 else old.uses + 1
         self.entries[key] = new
 
@@ -113,18 +119,42 @@ class S3Fifo:
 
     def evict(self) -> tuple[str, Entry]:
         """Choose from the small queue while it has its share, else from main."""
-        self._ever_full = True
-        if self._small.length >= self._trials(len(self.entries)) or not self._main.length:
-            victim = self._evict_from_small()
-            if victim is not None:
-                return victim
+        entries, small, main = self.entries, self._small, self._main
+        resident = len(entries)
+        if resident > self._most_resident:
+            self._most_resident = resident
+            self._ghosts = int(resident * _GHOST_SHARE)
+            self._ever_full = True
+        if small.length > resident * self.small_share - 1 or main.first is None:
+            for _ in range(_MOST_EXAMINED):
+                key = small.first
+                if key is None:
+                    break
+                entry = entries[key]
+                newer = small.first = entry.newer  # `Chain.remove` of the first, without a call
+                if newer is None:
+                    small.last = small.last_entry = None
+                small.length -= 1
+                uses = entry.uses
+                if (uses if uses <= 3 else uses >> 2 & 3) < self.promote_at:
+                    del entries[key]
+                    ghost = self._ghost
+                    ghost[key] = None
+                    if len(ghost) > self._ghosts:
+                        ghost.popitem(last=False)
+                    return key, entry
+                entry.uses = _PROVEN if uses <= 3 else TOLD | IN_MAIN | uses & SAMPLED
+                main.append(key, entry)
         return self._evict_from_main()
 
     def forget(self, key: str, *, expired: bool = False) -> None:
         """Take a key out; remember one that expired while it was in use."""
         entry = self.entries[key]
         if expired and _counted(entry.uses):
-            self._remember(key)
+            self._ghost[key] = None
+            most = max(self._most_resident, len(self.entries))
+            if len(self._ghost) > int(most * _GHOST_SHARE):
+                self._ghost.popitem(last=False)
         (self._main if entry.uses & IN_MAIN else self._small).remove(key, entry)
         del self.entries[key]
 
@@ -134,53 +164,21 @@ class S3Fifo:
         self._start_empty()
         return entries
 
-    def _evict_from_small(self) -> tuple[str, Entry] | None:
-        """Return the first key that fails its trial; None when all have passed it."""
-        small = self._small
-        for _ in range(_MOST_EXAMINED):
-            key = small.first
+    def _evict_from_main(self) -> tuple[str, Entry]:
+        main = self._main
+        for examined in range(_MOST_EXAMINED + 1):
+            key = main.first
             if key is None:
                 break
             entry = self.entries[key]
-            small.remove(key, entry)
-            uses = entry.uses
-            if _counted(uses) < self.promote_at:
-                del self.entries[key]
-                self._remember(key)
-                return key, entry
-            entry.uses = _PROVEN if uses <= 3 else TOLD | IN_MAIN | uses & SAMPLED
-            self._main.append(key, entry)
-        return None
-
-    def _evict_from_main(self) -> tuple[str, Entry]:
-        main = self._main
-        for _ in range(_MOST_EXAMINED):
-            key = main.first
-            if key is None:
-                raise IndexError("evict from an empty policy")
-            entry = self.entries[key]
-            uses = entry.uses
-            if uses <= 3:
-                if uses == _PROVEN:
-                    break
-                entry.uses = uses - 1
-            else:
-                if not uses >> 2 & 3:
-                    break
-                entry.uses = uses - 4
             main.remove(key, entry)
+            uses = entry.uses
+            if (uses == _PROVEN if uses <= 3 else not uses & 12) or examined == _MOST_EXAMINED:
+                del self.entries[key]
+                return key, entry
+            entry.uses = uses - 1 if uses <= 3 else uses - 4
             main.append(key, entry)
-        main.remove(key, entry)
-        del self.entries[key]
-        return key, entry
-
-    def _remember(self, key: str) -> None:
-        self._ghost[key] = None
-        if len(self._ghost) > int(self._most_resident * _GHOST_SHARE):
-            self._ghost.popitem(last=False)
-
-    def _trials(self, keys: int) -> int:
-        return max(1, int(keys * self.small_share))
+        raise IndexError("evict from an empty policy")
 
 
 def _counted(uses: int) -> int:

@@ -59,7 +59,8 @@ class Sieve:
 
     def replace(self, key: str, old: Entry, new: Entry) -> None:
         """Put the new entry where the old one was, and set its bit."""
-        new.older, new.newer, new.uses = old.older, old.newer, 1
+        self._queue.replace(old, new)
+        new.uses = 1
         self.entries[key] = new
 
     def touch(self, key: str) -> None:
