@@ -7,6 +7,7 @@ A notebook says `lab = begin("scenarios/….yaml")`, then `run = lab.run()`, and
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +23,7 @@ from perfkit.lab.scenario import Scenario, axis_values
 from perfkit.lab.sources import load_workload
 from perfkit.lab.workload import Workload
 from perfkit.report import words
-from perfkit.report.figures import ABSENT, FIGURES
+from perfkit.report.figures import ABSENT, FIGURES, Figure
 from perfkit.settings import Settings
 
 if TYPE_CHECKING:
@@ -108,9 +109,7 @@ class FinishedRun:
         figure = FIGURES[name](view_of(self.run.folder))
         if figure is None:
             return Shown(ABSENT[name], f"<p>{html.escape(ABSENT[name])}</p>")
-        return Shown(
-            figure.title, f"<figure><figcaption>{html.escape(figure.title)}</figcaption>{figure.svg}</figure>"
-        )
+        return _pictured(figure)
 
     def tfvars(self) -> Shown:
         """What `perfkit adopt` would write, whether or not it may be written."""
@@ -187,11 +186,48 @@ class Laboratory:
         table = pd.DataFrame(rows, columns=["metric", "at least", "at most"])
         return table.set_index("metric").rename_axis(None)
 
+    def by_instances(self, instances: Sequence[int], run: FinishedRun) -> pd.DataFrame:
+        """One row a number of instances: what a fleet of so many comes to today, and as chosen; modelled.
+
+        The workload stays what it is and is shared out, so a row says what an instance more costs.
+        """
+        import pandas as pd
+
+        from perfkit.lab.fleet import by_instances
+        from perfkit.lab.model import Cell
+
+        scenario, rows = self.scenario, []
+        for arm, knobs in (("today", {}), ("chosen", run.run.choice.knobs)):
+            own = replaced(Settings(), scenario.baseline | knobs)
+            found = by_instances(
+                self.workload,
+                Cell.of(own.cache),
+                instances,
+                world=scenario.world,
+                sticky=own.cloudrun.session_affinity,
+                seed=scenario.seed,
+                start=scenario.simulate.warmup,
+            )
+            rows += [{"arm": arm, **row} for row in found]
+        table = pd.DataFrame(rows)
+        return table.astype({"instances": int})
+
+    def figure_by_instances(self, table: pd.DataFrame) -> Shown:
+        """The same as a picture: how often Redis is read and the origin asked."""
+        from perfkit.report.figures.instances import instances
+
+        return _pictured(instances(table.to_dict("records")))
+
     def run(self) -> FinishedRun:
         """Sweep, compare, choose, and write report and tfvars."""
         finished = sweep.run(self.scenario, out=self.out, beside=self.beside)
         hand_over(finished.folder)
         return FinishedRun(finished)
+
+
+def _pictured(figure: Figure) -> Shown:
+    caption = f"<figcaption>{html.escape(figure.title)}</figcaption>"
+    return Shown(figure.title, f"<figure>{caption}{figure.svg}</figure>")
 
 
 def begin(

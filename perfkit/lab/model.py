@@ -49,6 +49,7 @@ from numpy.typing import NDArray
 
 from perfkit.cache.freshness import jittered_seconds
 from perfkit.cache.keys import namespace_prefix
+from perfkit.cache.settings import CacheSettings
 from perfkit.lab.distances import stack_distances
 from perfkit.lab.expiry import Lines, ticks
 from perfkit.lab.scenario import World
@@ -72,6 +73,11 @@ class Cell:
     l1_ttl_seconds: float
     l2_ttl_seconds: float
     ttl_jitter: float = 0.0
+
+    @classmethod
+    def of(cls, cache: CacheSettings) -> Cell:
+        """Return what the model looks at in a cache's settings."""
+        return cls(cache.l1_max_entries, cache.l1_ttl_seconds, cache.l2_ttl_seconds, cache.ttl_jitter)
 
 
 class CacheModel:

@@ -66,7 +66,7 @@ def test_the_page_asks_for_nothing_and_draws_every_figure(seen: Callable[..., di
     page = seen()
 
     assert page["requests"] == 0
-    assert len(page["drawings"]) == 5
+    assert len(page["drawings"]) == 6
     assert min(page["drawings"]) > 100
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from perfkit.report import RunView
 from perfkit.report.figures import ABSENT, FIGURES, Figure
+from perfkit.report.figures.instances import instances
 from perfkit.report.theme import DARK, LIGHT, RAMP_STEPS, contrast
 
 MakeView = Callable[..., RunView]
@@ -59,9 +60,10 @@ def test_a_figure_has_no_colour_of_its_own(figures: dict[str, Figure], name: str
 @pytest.mark.parametrize(
     ("name", "finding"),
     [
-        ("effects", "Of 17 metrics, c1 is better on"),
+        ("effects", "Of 20 metrics, c1 is better on"),
         ("rounds", "c1 had the lower Redis reads per request in 12 of 12 rounds"),
         ("fits", "within 0.50 points of those played"),
+        ("settings", "l1_policy = s3fifo comes to 0.3600"),
         ("responses", "99 % of requests were answered within"),
     ],
 )
@@ -136,3 +138,21 @@ def test_lines_and_markers_have_a_contrast_of_at_least_three(palette: dict[str, 
     """Graphics need less than text (WCAG 2.2, 1.4.11)."""
     roles = ("baseline", "noise", "series-0", "series-1", "series-2", "series-3")
     assert min(contrast(palette[role], palette["page"]) for role in roles) >= 3
+
+
+def test_a_fleet_is_drawn_by_its_number_of_instances() -> None:
+    rows = [
+        {
+            "arm": arm,
+            "instances": number,
+            "redis_reads_per_request": 0.2 + number / 20,
+            "origin_calls_per_request": 0.1,
+            "l1_hit_ratio": 0.8 - number / 20,
+        }
+        for arm in ("today", "chosen")
+        for number in (1, 2, 4)
+    ]
+    figure = instances(rows)
+
+    assert "from 0.2500\xa0reads at 1 to 0.4000\xa0reads at 4 instances" in figure.title
+    assert len(figure.table.rows) == 6

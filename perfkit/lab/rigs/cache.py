@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfkit.cache import CacheResult, TieredCache
-from perfkit.cache.settings import CacheSettings
 from perfkit.errors import ScenarioError
 from perfkit.events import null_probe
 from perfkit.knobs import Value, replaced
@@ -85,7 +84,7 @@ class CacheRig:
             here = [i for i, one in enumerate(settings) if one.cloudrun.session_affinity == sticky]
             if here:
                 model = model_of(asked.workload, _dealt(settings[here[0]], asked, asked.scenario.seed))
-                cells = [_cell(settings[i].cache) for i in here]
+                cells = [Cell.of(settings[i].cache) for i in here]
                 metrics |= zip(here, model.grid(cells, start=start, world=world), strict=True)
         return [metrics[number] for number in range(len(settings))]
 
@@ -242,7 +241,7 @@ class _Answers:
     def note(self, index: int, result: CacheResult[bytes]) -> None:
         self._tiers[index] = result.tier
         self._ages[index], self._l1_ages[index] = result.age_seconds, result.l1_age_seconds
-        self._stale += bool(getattr(result, "stale", False))
+        self._stale += result.stale
 
     def metrics(self, loads: int) -> dict[str, float]:
         """Reduce to metrics; calls are counted at the origin, those that nobody waited for included.
@@ -266,10 +265,6 @@ class _Answers:
 def _response(response_ms: np.ndarray) -> dict[str, float]:
     quantiles = {name: float(np.quantile(response_ms, at)) for name, at in _QUANTILES.items()}
     return {"response_mean_ms": float(response_ms.mean()), **quantiles}
-
-
-def _cell(cache: CacheSettings) -> Cell:
-    return Cell(cache.l1_max_entries, cache.l1_ttl_seconds, cache.l2_ttl_seconds, cache.ttl_jitter)
 
 
 def _dealt(settings: Settings, asked: Asked, seed: int) -> NDArray[np.int64] | None:

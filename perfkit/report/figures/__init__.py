@@ -14,6 +14,7 @@ from perfkit.report.figures.figure import Figure
 from perfkit.report.figures.fits import fits
 from perfkit.report.figures.responses import responses
 from perfkit.report.figures.rounds import rounds
+from perfkit.report.figures.settings import settings
 from perfkit.report.figures.surface import surface
 from perfkit.report.view import RunView
 
@@ -22,6 +23,7 @@ __all__ = ["ABSENT", "FIGURES", "Figure"]
 FIGURES: Mapping[str, Callable[[RunView], Figure | None]] = {
     "surface": surface,
     "curve": curve,
+    "settings": settings,
     "distance": distance,
     "effects": effects,
     "responses": responses,
@@ -33,6 +35,7 @@ FIGURES: Mapping[str, Callable[[RunView], Figure | None]] = {
 ABSENT: Mapping[str, str] = {
     "surface": "No surface is drawn: it needs modelled trials over two numeric axes, at one round trip.",
     "curve": "No modelled curve is drawn: it needs modelled trials at several round trips to Redis.",
+    "settings": "Simulated settings are not compared: fewer than three were simulated.",
     "distance": "Distances are not compared: the scenario names only one round trip to Redis.",
     "effects": "No effects are drawn: no finalist was compared with the baseline.",
     "responses": "No response times are drawn: they are only worth showing measured, with a real server.",
