@@ -186,7 +186,7 @@ class Fetch(Generic[T]):
         self._remember(value, max(own, 0.0), max(ttl - took, 0.0), ttl, took, took, wanted.tags)
         if tiers.remote is not None:
             tiers.coherence.writing(key, born_epoch)
-            await tiers.remote.set(
+            written = await tiers.remote.write(
                 key,
                 value,
                 ttl_seconds=ttl,
@@ -195,6 +195,8 @@ class Fetch(Generic[T]):
                 load_seconds=took,
                 tags=wanted.tags,
             )
+            if written == "outrun":
+                tiers.memory.delete(key)  # another instance knows something younger
 
     def _remember(
         self,

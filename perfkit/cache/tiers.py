@@ -17,7 +17,7 @@ from perfkit.cache.freshness import jittered_seconds
 from perfkit.cache.lock import RemoteLock
 from perfkit.cache.memory import MemoryTier
 from perfkit.cache.record import Recorder
-from perfkit.cache.remote import RemoteTier, Stored
+from perfkit.cache.remote import RemoteTier, Stored, Written
 from perfkit.cache.settings import CacheSettings
 from perfkit.clock import Clock, epoch_s, now_s
 from perfkit.errors import Unavailable
@@ -196,9 +196,10 @@ class Tiers:
             return
         await self._hear()
         self.coherence.writing(full_key, at)
+        written: Written = "away"
         told = False
         try:
-            told = await self.remote.set(
+            written = await self.remote.write(
                 full_key,
                 value,
                 ttl_seconds=l2_ttl,
@@ -206,10 +207,12 @@ class Tiers:
                 stale_seconds=self.stale_seconds,
                 tags=tags,
             )
-            told = await self.coherence.key_changed(full_key, at) and told
+            told = await self.coherence.key_changed(full_key, at) and written != "away"
         finally:
             self.overtake(full_key)  # whoever looked meanwhile may have found the older one
-            if not told:
+            if written == "outrun":
+                self.memory.delete(full_key)  # another instance knows something younger
+            elif not told:
                 self.recovery.add_key(full_key, at)
 
     async def invalidate(self, full_key: str) -> bool:
