@@ -14,14 +14,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from perfkit.cache import RemoteTier, TieredCache
-<<<<<<< HEAD
 from perfkit.cache.codecs import Codecs, JsonCodec, VectorCodec, train_dictionary
 from perfkit.cache.envelope import Envelope, pack, unpack
 from perfkit.cache.remote import RemoteClient, Stored
-=======
-from perfkit.cache.entry import Envelope, pack, unpack
-from perfkit.cache.remote import RemoteClient
->>>>>>> memory
 from perfkit.errors import RealServerRequired, SettingsError, Unavailable
 from perfkit.events import Event, RemoteFailed
 from perfkit.pools import Endpoint, PoolsSettings, PoolType, RedisPools
@@ -111,15 +106,7 @@ async def test_an_entry_brings_its_times_in_epoch_seconds(tier: RemoteTier, cloc
     )
     clock.now += 75
 
-<<<<<<< HEAD
     assert await tier.get("k") == Stored("v", NOW_S, NOW_S + 60, NOW_S + 90, 1.5, ("a", "b"))
-=======
-    entry = await tier.get("k")
-
-    assert entry is not None
-    assert (entry.value, entry.born_s, entry.filled_s) == ("v", NOW_S, NOW_S + 45)
-    assert entry.expires_s == NOW_S + 60
->>>>>>> memory
 
 
 async def test_what_is_absent_is_a_miss_and_no_failure(tier: RemoteTier, heard: list[Event]) -> None:
