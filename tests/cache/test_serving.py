@@ -277,7 +277,7 @@ async def test_what_never_changes_comes_to_live_longer_and_what_always_does_shor
         other.answer += 1
         await lively.get_or_load("k", other)
 
-    assert same.calls < 4_000 * 10 / 60 / 3  # 667 at the configured minute
+    assert same.calls < 4_000 * 10 / 60 / 2  # 667 at the configured minute
     assert other.calls > 3_500
 
 
