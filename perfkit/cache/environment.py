@@ -9,10 +9,15 @@ from perfkit.cache.settings import CacheSettings
 from perfkit.knobs import iter_knobs, parsed, replaced
 from perfkit.pools import OptimizedRedis, PoolType, get_optimized_redis_client
 
-__all__ = ["PREFIX", "environments_client", "environments_settings"]
+__all__ = ["PREFIX", "environment_is_alone", "environments_client", "environments_settings"]
 
 PREFIX = "perfkit:"
 """Stands before every key of a cache that the environment configures."""
+
+
+def environment_is_alone(env: Mapping[str, str] | None = None) -> bool:
+    """Tell whether no server is named: the embedded stand-in is this process's own, there is nobody to tell."""
+    return not (os.environ if env is None else env).get("PERFKIT_REDIS_URL")
 
 
 async def environments_client() -> OptimizedRedis:

@@ -6,7 +6,12 @@ import asyncio
 import os
 from weakref import WeakKeyDictionary
 
-from perfkit.cache.environment import PREFIX, environments_client, environments_settings
+from perfkit.cache.environment import (
+    PREFIX,
+    environment_is_alone,
+    environments_client,
+    environments_settings,
+)
 from perfkit.cache.tiered import TieredCache
 from perfkit.cache.tiers import Tiers
 from perfkit.clock import Clock, clock_of, now_s
@@ -40,12 +45,11 @@ def get_tiered_cache(namespace: str = "") -> TieredCache:
 
 
 def _tiers_of_environment(clock: Clock) -> Tiers:
-    alone = not os.environ.get("PERFKIT_REDIS_URL")  # the embedded stand-in is this process's own
     return Tiers.over(
         environments_client,
         environments_settings(),
         prefix=PREFIX,
-        alone=alone,
+        alone=environment_is_alone(),
         record_to=os.environ.get("PERFKIT_RECORD_FILE") or None,
         record_secret=os.environ.get("PERFKIT_RECORD_SECRET", "").encode() or None,
         clock=clock,

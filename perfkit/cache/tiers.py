@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Iterable
 from typing import Any
 
 from perfkit.cache.adaptive_ttl import AdaptiveTtl
 from perfkit.cache.advise import Advisor
+from perfkit.cache.codecs import GENERAL, Codecs, Dictionary
 from perfkit.cache.coherence import EVERYTHING, Backplane, Coherence, Recovery, Silent, TagTimes, Tracking
 from perfkit.cache.entry import Entry
 from perfkit.cache.freshness import jittered_seconds
@@ -102,6 +104,8 @@ class Tiers:
         alone: bool = False,
         record_to: str | None = None,
         record_secret: bytes | None = None,
+        codecs: Codecs = GENERAL,
+        dictionaries: Iterable[Dictionary] = (),
         clock: Clock = now_s,
         epoch: Clock = epoch_s,
         probe: Probe = log_probe,
@@ -116,6 +120,8 @@ class Tiers:
             alone: There is no other instance, so nothing need be said or heard.
             record_to: The file that requests are recorded to, when `record_share` is above 0; None for none.
             record_secret: What recorded keys are hashed with; the same for all instances, or None.
+            codecs: How values are written to Redis.
+            dictionaries: For compressing them; see `train_dictionary`.
             advisor: Hears of what the recorder draws, and can say what other settings would bring.
             clock: What times to live count on.
             epoch: The same for what Redis holds; the clocks of all instances must roughly agree.
@@ -129,6 +135,8 @@ class Tiers:
             epoch=epoch,
             compress_min_bytes=settings.l2_compress_min_bytes,
             entry_max_bytes=settings.l2_entry_max_bytes,
+            codecs=codecs,
+            dictionaries=dictionaries,
             probe=probe,
         )
         recorder = advisor = None

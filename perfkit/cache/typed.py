@@ -16,10 +16,16 @@ from weakref import WeakKeyDictionary
 from pydantic import BaseModel
 
 from perfkit.cache.codecs import Codecs, Dictionary, ModelCodec, NothingCodec
-from perfkit.cache.environment import PREFIX, environments_client, environments_settings
+from perfkit.cache.environment import (
+    PREFIX,
+    environment_is_alone,
+    environments_client,
+    environments_settings,
+)
 from perfkit.cache.remote import Opener, RemoteClient, RemoteCounts, RemoteTier
 from perfkit.cache.settings import CacheSettings
 from perfkit.cache.tiered import CacheStats, TieredCache
+from perfkit.cache.tiers import Tiers
 from perfkit.clock import Clock, epoch_s, now_s
 from perfkit.events import Probe, log_probe
 from perfkit.knobs import replaced
@@ -170,9 +176,9 @@ class ModelCache(Generic[Model]):
             *(cache.set(key, each, l2_ttl_seconds=ttl_seconds) for key, each in taken.items())
         )
 
-    async def invalidate(self, key: str) -> None:
-        """Forget the instance stored under a key, in both tiers."""
-        await self._tiers[0].invalidate(key)
+    async def invalidate(self, key: str) -> bool:
+        """Take back the instance stored under a key, on all instances; see `TieredCache.invalidate`."""
+        return await self._tiers[0].invalidate(key)
 
     async def get_stats(self) -> ModelCacheStats:
         """Return what this cache has done on the running loop."""
@@ -195,21 +201,20 @@ class ModelCache(Generic[Model]):
         return tiers
 
     def _opened(self) -> tuple[TieredCache, RemoteTier]:
-        settings, (clock, epoch) = self._settings, self._clocks
-        remote = RemoteTier(
+        clock, epoch = self._clocks
+        tiers = Tiers.over(
             self._client,
+            self._settings,
             prefix=PREFIX,
-            epoch=epoch,
-            compress_min_bytes=settings.l2_compress_min_bytes,
-            entry_max_bytes=settings.l2_entry_max_bytes,
+            alone=self._client is environments_client and environment_is_alone(),
             codecs=self._codecs,
             dictionaries=self._dictionaries,
+            clock=clock,
+            epoch=epoch,
             probe=self._probe,
         )
-        cache = TieredCache(
-            settings, remote=remote, namespace=self._namespace, clock=clock, epoch=epoch, probe=self._probe
-        )
-        return cache, remote
+        assert tiers.remote is not None  # noqa: S101  # for the type checker: there is a client
+        return TieredCache(tiers=tiers, namespace=self._namespace), tiers.remote
 
     def _taken_in(self, instance: Model) -> Model:
         if type(instance) is not self._class:
