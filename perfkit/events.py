@@ -81,11 +81,11 @@ class TrackingUnsupported:
 
 
 @dataclass(frozen=True, slots=True)
-class InvalidationDropped:
-    """Redis never learned of an invalidation: it was away for too long, or too many waited."""
+class InvalidationsDropped:
+    """Redis never learned of some invalidations: it was away for too long, or too many waited."""
 
-    kind: Literal["key", "tag"]
-    name: str
+    keys: tuple[str, ...]
+    tags: tuple[str, ...]
     why: str
 
 
@@ -98,7 +98,7 @@ Event: TypeAlias = (
     | CoherenceLost
     | CoherenceRestored
     | TrackingUnsupported
-    | InvalidationDropped
+    | InvalidationsDropped
 )
 Probe: TypeAlias = Callable[[Event], None]
 """Hears events. It must return at once and never raise."""
@@ -122,8 +122,9 @@ def log_probe(event: Event) -> None:
         _log.warning("cache %s hears again, after %.3f s", event.how, event.away_seconds)
     elif isinstance(event, TrackingUnsupported):
         _log.warning("the server has no tracking, the backplane takes its place: %s", event.why)
-    elif isinstance(event, InvalidationDropped):
-        _log.warning("invalidation of %s %r never reached Redis: %s", event.kind, event.name, event.why)
+    elif isinstance(event, InvalidationsDropped):  # counted only: keys hold what users typed
+        count = len(event.keys) + len(event.tags)
+        _log.warning("invalidations that never reached Redis: %d (%s)", count, event.why)
 
 
 def null_probe(event: Event) -> None:

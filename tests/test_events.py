@@ -13,7 +13,7 @@ from perfkit.events import (
     EmbeddedDefaultLoaded,
     EntryRemoved,
     Event,
-    InvalidationDropped,
+    InvalidationsDropped,
     RemoteFailed,
     TrackingUnsupported,
     log_probe,
@@ -27,7 +27,7 @@ EVENTS: list[Event] = [
     CoherenceLost("backplane", "gone"),
     CoherenceRestored("tracking", 1.5),
     TrackingUnsupported("unknown command"),
-    InvalidationDropped("key", "users:7", "the cache was closed"),
+    InvalidationsDropped(("users:7",), (), "the cache was closed"),
 ]
 
 
@@ -57,8 +57,8 @@ def test_the_log_says_that_the_remote_tier_failed(caplog: pytest.LogCaptureFixtu
             "the server has no tracking, the backplane takes its place: unknown command",
         ),
         (
-            InvalidationDropped("tag", "users:*", "the cache was closed"),
-            "invalidation of tag 'users:*' never reached Redis: the cache was closed",
+            InvalidationsDropped(("users:7",), ("users:*",), "the cache was closed"),
+            "invalidations that never reached Redis: 2 (the cache was closed)",
         ),
     ],
 )

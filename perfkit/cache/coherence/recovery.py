@@ -20,7 +20,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from perfkit.cache.opened import AWAY
 from perfkit.clock import Clock, now_s
-from perfkit.events import InvalidationDropped, Probe, log_probe
+from perfkit.events import InvalidationsDropped, Probe, log_probe
 from perfkit.resilience import full_jitter_s
 
 __all__ = ["Recovery", "Replay"]
@@ -123,8 +123,7 @@ class Recovery:
     async def aclose(self) -> None:
         """Give up what is owed; every task has ended when this returns."""
         self._closed = True
-        for (kind, name), _owed in list(self._owed.items()):
-            self._drop(kind, name, "the cache was closed")
+        self._drop(list(self._owed), "the cache was closed")
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -134,7 +133,7 @@ class Recovery:
         if before is not None:
             at_epoch_s = max(at_epoch_s, before.at_epoch_s)
         elif len(self._owed) >= self._max_entries:
-            self._drop(*next(iter(self._owed)), f"{self._max_entries} others wait as well")
+            self._drop([next(iter(self._owed))], f"{self._max_entries} others wait as well")
         self._owed[kind, name] = _Owed(at_epoch_s, self._clock())
         if self._task is None and not self._closed:
             self._answered.clear()
@@ -165,11 +164,11 @@ class Recovery:
     async def _replay_in_order(self) -> bool:
         """Replay until one fails; return whether any did not."""
         progress = False
+        oldest_s = self._clock() - self._max_age_s
+        old = [what for what, owed in self._owed.items() if owed.since_s < oldest_s]
+        self._drop(old, f"Redis has been away for more than {self._max_age_s:g} s")
         while self._owed:
             (kind, name), owed = next(iter(self._owed.items()))
-            if self._clock() - owed.since_s > self._max_age_s:
-                self._drop(kind, name, f"Redis has been away for more than {self._max_age_s:g} s")
-                continue
             try:
                 if not await self._replay[kind](name, owed.at_epoch_s):
                     return progress
@@ -181,7 +180,11 @@ class Recovery:
                 self.made_up += 1
         return progress
 
-    def _drop(self, kind: Kind, name: str, why: str) -> None:
-        del self._owed[kind, name]
-        self.dropped += 1
-        self._probe(InvalidationDropped(kind, name, why))
+    def _drop(self, some: list[tuple[Kind, str]], why: str) -> None:
+        if not some:
+            return
+        for what in some:
+            del self._owed[what]
+        self.dropped += len(some)
+        keys, tags = (tuple(name for kind, name in some if kind == wanted) for wanted in ("key", "tag"))
+        self._probe(InvalidationsDropped(keys, tags, why))

@@ -112,7 +112,10 @@ class TagTimes:
         if born_epoch_s > self.youngest_epoch_s:
             return False  # younger than every invalidation: no need to look
         times = self._times
-        return any(times.get(tag, _NEVER) >= born_epoch_s for tag in tags)
+        for tag in tags:  # noqa: SIM110  # `any` would cost twice as much, on every hit of memory
+            if times.get(tag, _NEVER) >= born_epoch_s:
+                return True
+        return False
 
     async def void(self, tags: Sequence[str], born_epoch_s: float) -> bool:
         """Tell whether an entry is void, asking Redis for what was not asked within `ttl_seconds`.

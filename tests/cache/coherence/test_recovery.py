@@ -6,7 +6,7 @@ import asyncio
 import random
 
 from perfkit.cache.coherence import Recovery
-from perfkit.events import Event, InvalidationDropped, null_probe
+from perfkit.events import Event, InvalidationsDropped, null_probe
 from perfkit.lab.virtual import run_virtual
 from tests.cache.coherence.hearing import others
 
@@ -151,9 +151,9 @@ def test_what_waits_too_long_is_dropped_and_said() -> None:
         return events
 
     events = run_virtual(play())
-    assert [(event.kind, event.name) for event in events if isinstance(event, InvalidationDropped)] == [
-        ("key", "k:1"),
-        ("tag", "t:1"),
+    assert [(event.keys, event.tags) for event in events if isinstance(event, InvalidationsDropped)] == [
+        (("k:1",), ()),
+        ((), ("t:1",)),
     ]
 
 
@@ -184,11 +184,12 @@ def test_closing_ends_the_task_and_says_what_is_lost() -> None:
         events: list[Event] = []
         recovery = queue(Redis(), probe=events.append)
         recovery.add_key("k:1", 5.0)
+        recovery.add_tag("t:1", 5.0)
         await asyncio.sleep(1)
         await recovery.aclose()
         recovery.add_key("k:2", 5.0)
 
-        assert len(events) == 1
+        assert events == [InvalidationsDropped(("k:1",), ("t:1",), "the cache was closed")]
         assert others() == set()
 
     run_virtual(play())
