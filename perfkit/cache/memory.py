@@ -7,8 +7,10 @@ Expiry is noticed, never scheduled: a look-up compares the clock with the entry'
 up and no sweep stalls the loop. What that leaves behind is handled by policy. Under `lru` an expired entry
 keeps its place until it is refetched or pushed out, which makes the tier equal to the textbook cache that a
 sweep models exactly. Under the other policies each `set` also removes a few entries whose time is up, stale
-time included, earliest first (`perfkit.cache.expiries`). No operation ever looks at all that is held, `clear`
-included.
+time included, and when there is no room, an entry that is only kept to be served stale leaves before any
+fresh one (`perfkit.cache.expiries`). So a long stale time costs no hits: on the Twitter trace of the
+benchmarks the hit ratios with ten minutes of it are those without. No operation ever looks at all that is
+held, `clear` included.
 
 Not thread-safe: it belongs to one event loop, like everything above it.
 """
@@ -107,6 +109,7 @@ class MemoryTier:
         "_on_remove",
         "_policy",
         "_read",
+        "_stale",
         "_weigh",
         "bytes",
         "evictions",
@@ -228,7 +231,7 @@ class MemoryTier:
             raise _not_a_time(ttl_seconds, stale_seconds)
         weight = self._weigh(value)
         entries, policy, expiries = self._entries, self._policy, self._expiries
-        if expiries is not None and expiries.earliest <= now:
+        if expiries is not None and (expiries.earliest <= now or self._stale.earliest <= now):
             self._reclaim(expiries, now)
         if self._cleared:
             self._let_go()
@@ -256,9 +259,7 @@ class MemoryTier:
         old = entries.get(key)
         if old is None:
             while len(entries) >= self.max_entries or self.bytes + weight > self.max_bytes:
-                leaving, left = policy.evict()
-                self.bytes -= left.weight
-                self._left(leaving, "expired" if now > left.stale_until_s else "evicted")
+                self._evict(now)
             policy.admit(key, entry)
             self.bytes += weight
         else:
@@ -286,6 +287,8 @@ class MemoryTier:
             self._tell()
             return True
         entry.expires_s = entry.refresh_s = math.nextafter(now, -math.inf)
+        if self._expiries is not None:
+            self._stale.add(key, entry)
         return True
 
     def delete(self, key: str) -> bool:
@@ -314,6 +317,7 @@ class MemoryTier:
         self._entries = policy.entries
         self._read(policy.entries, policy.touch)
         self._expiries = Expiries(policy.entries) if policy.reclaims_expired else None
+        self._stale = Expiries(policy.entries, of_stale=True)
 
     def _replace(self, key: str, old: Entry, entry: Entry, now: float) -> None:
         """Refetch in place: the key keeps its standing with the policy, and this was a use."""
@@ -321,12 +325,7 @@ class MemoryTier:
         self.bytes += entry.weight - old.weight
         self._left(key, "expired" if now > old.stale_until_s else "replaced")
         while self.bytes > self.max_bytes:
-            leaving, left = self._policy.evict()
-            if left is entry:
-                self._policy.admit(leaving, left)
-                continue
-            self.bytes -= left.weight
-            self._left(leaving, "expired" if now > left.stale_until_s else "evicted")
+            self._evict(now, sparing=entry)
 
     def _refuse(self, key: str) -> None:
         old = self._entries.get(key)
@@ -340,12 +339,35 @@ class MemoryTier:
         self.bytes -= entry.weight
         self._left(key, cause)
 
+    def _evict(self, now: float, *, sparing: Entry | None = None) -> None:
+        """Make room: what is stale was not asked for since it ended and leaves first, then the policy chooses."""
+        if self._stale.earliest < math.inf:
+            key = self._stale.due(math.inf)
+            if key is not None and self._entries[key].expires_s < now:
+                self.bytes -= self._entries[key].weight
+                self._policy.forget(key, expired=True)
+                self._left(key, "evicted")
+                return
+        key, entry = self._policy.evict()
+        if entry is sparing:
+            self._policy.admit(key, entry)
+            return
+        self.bytes -= entry.weight
+        self._left(key, "expired" if now > entry.stale_until_s else "evicted")
+
     def _reclaim(self, expiries: Expiries, now: float) -> None:
+        """Remove what has ended, and take note of what is stale from now on."""
         for _ in range(_RECLAIMED_AT_ONCE):
             key = expiries.due(now)
             if key is None:
+                key = self._stale.due(now)
+            if key is None:
                 return
-            self._remove(key, self._entries[key], "expired")
+            entry = self._entries[key]
+            if now > entry.stale_until_s:
+                self._remove(key, entry, "expired")
+            elif now > entry.expires_s:
+                self._stale.add(key, entry)
 
     def _let_go(self) -> None:
         entries = self._cleared[-1]
