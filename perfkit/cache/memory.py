@@ -340,7 +340,7 @@ class MemoryTier:
         self._left(key, cause)
 
     def _evict(self, now: float, *, sparing: Entry | None = None) -> None:
-        """Make room: what is stale was not asked for since it ended, and leaves before the policy is asked."""
+        """Make room. What is stale was not asked for since it ended, so it leaves before any other."""
         if self._stale.earliest < math.inf:
             key = self._stale.due(math.inf)
             if key is not None and self._entries[key].expires_s < now:

@@ -46,7 +46,7 @@ def replay(
     reads = loads = 0
     for index, (now, number, size) in enumerate(rows):  # the tier's clock reads `now`
         key = keys[number]
-        if memory.get(key) is not None:
+        if memory.get(key, now) is not None:
             continue
         until = l2_until.get(number, -1.0)
         loaded = now > until
