@@ -25,7 +25,7 @@ from typing import Protocol
 from perfkit.cache.entry import Entry, EntryInFull
 from perfkit.cache.expiries import Expiries
 from perfkit.cache.policies.base import EvictionPolicy, make_policy
-from perfkit.clock import Clock, now_s
+from perfkit.clock import Clock, monotonic_s, now_s, own_times
 from perfkit.errors import SettingsError
 from perfkit.events import RemovalCause
 
@@ -403,11 +403,14 @@ def _look_up(
     find: Callable[[str], Entry | None]
     hits = misses = 0
     touch: Callable[[str], None]
+    own_time = own_times if clock is now_s else [True]  # this is `now_s`, without the call
 
     def get(key: str, now: float | None = None) -> Entry | None:
         nonlocal hits, misses
         entry = find(key)
-        if entry is not None and (clock() if now is None else now) <= entry.expires_s:
+        if now is None:
+            now = clock() if own_time else monotonic_s()
+        if entry is not None and now <= entry.expires_s:
             hits += 1
             uses = entry.uses
             if uses < 3:
