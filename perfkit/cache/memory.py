@@ -18,18 +18,18 @@ Not thread-safe: it belongs to one event loop, like everything above it.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
-from typing import Protocol
 
 from perfkit.cache.entry import Entry, EntryInFull
 from perfkit.cache.expiries import Expiries
+from perfkit.cache.lookup import LookUp, look_up
 from perfkit.cache.policies.base import EvictionPolicy, make_policy
-from perfkit.clock import Clock, monotonic_s, now_s, own_times
+from perfkit.cache.weight import default_weight
+from perfkit.clock import Clock, now_s
 from perfkit.errors import SettingsError
 from perfkit.events import RemovalCause
 
-__all__ = ["LookUp", "MemoryTier", "default_weight"]
+__all__ = ["MemoryTier", "default_weight"]
 
 _RECLAIMED_AT_ONCE = 16
 """Expired entries removed by one `set`: more than it adds, so they cannot gather; few, so it stays quick."""
@@ -41,46 +41,6 @@ _HEAVIEST_SHARE = 8
 """An entry may weigh an eighth of the tier: a heavier one would push out more than it can give back."""
 
 _new = object.__new__
-
-
-def default_weight(value: object) -> int:
-    """Return about how many bytes a value takes: its length for bytes, else what Python holds for it.
-
-    >>> default_weight(b"12345")
-    5
-    >>> default_weight(["a" * 1000, "a" * 1000]) > 2000
-    True
-    """
-    kind = type(value)
-    if kind is bytes or kind is bytearray:
-        return len(value)  # type: ignore[arg-type]  # what it is was asked just now
-    if kind is str:
-        return sys.getsizeof(value)
-    total = 0
-    seen: set[int] = set()
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        total += sys.getsizeof(item)
-        if isinstance(item, str | bytes | int | float) or item is None:
-            continue
-        if id(item) not in seen:
-            seen.add(id(item))
-            waiting.extend(_inside(item))
-    return total
-
-
-class LookUp(Protocol):
-    """The type of `MemoryTier.get`."""
-
-    def __call__(self, key: str, now: float | None = None) -> Entry | None:
-        """Return the entry of `key` while it is fresh, else None; it counts as a hit and a use, or a miss.
-
-        Args:
-            key: Any text.
-            now: What the clock shows, when the caller has just asked it.
-        """
-        ...
 
 
 class MemoryTier:
@@ -164,7 +124,7 @@ class MemoryTier:
             policy = make_policy(policy, max_entries, max_bytes=max_bytes, clock=clock)
         self._policy = policy
         self.get: LookUp
-        self.get, self._read, self._counts = _look_up(clock, policy.missed)
+        self.get, self._read, self._counts = look_up(clock, policy.missed)
         self._clock = clock
         self._weigh = weigh
         self._on_remove = on_remove
@@ -392,45 +352,6 @@ class MemoryTier:
                 self._on_remove(key, cause)
 
 
-def _look_up(
-    clock: Clock, missed: Callable[[str], None] | None
-) -> tuple[LookUp, Callable[[dict[str, Entry], Callable[[str], None]], None], Callable[[], tuple[int, int]]]:
-    """Return `MemoryTier.get`, what tells it where to read, and what says how often it found something.
-
-    A function that keeps what it needs in variables of its own, since a method that gets them from an object
-    takes a fifth longer, and nothing in perfkit is done more often.
-    """
-    find: Callable[[str], Entry | None]
-    hits = misses = 0
-    touch: Callable[[str], None]
-    own_time = own_times if clock is now_s else [True]  # this is `now_s`, without the call
-
-    def get(key: str, now: float | None = None) -> Entry | None:
-        nonlocal hits, misses
-        entry = find(key)
-        if now is None:
-            now = clock() if own_time else monotonic_s()
-        if entry is not None and now <= entry.expires_s:
-            hits += 1
-            uses = entry.uses
-            if uses < 3:
-                if uses != -1:
-                    entry.uses = uses + 1
-            elif uses > 3:
-                touch(key)
-            return entry
-        misses += 1
-        if missed is not None:
-            missed(key)
-        return None
-
-    def read(table: dict[str, Entry], note_use: Callable[[str], None]) -> None:
-        nonlocal find, touch
-        find, touch = table.get, note_use
-
-    return get, read, lambda: (hits, misses)
-
-
 def _not_a_time(ttl_seconds: float, stale_seconds: float) -> SettingsError:
     name, value = ("stale_seconds", stale_seconds) if ttl_seconds >= 0 else ("ttl_seconds", ttl_seconds)
     return SettingsError(
@@ -439,11 +360,3 @@ def _not_a_time(ttl_seconds: float, stale_seconds: float) -> SettingsError:
         value=value,
         allowed=">= 0",
     )
-
-
-def _inside(item: object) -> list[object]:
-    if isinstance(item, dict):
-        return [*item.keys(), *item.values()]
-    if isinstance(item, list | tuple | set | frozenset):
-        return list(item)
-    return [vars(item)] if hasattr(item, "__dict__") and not isinstance(item, type) else []
