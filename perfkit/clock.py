@@ -15,8 +15,11 @@ from typing import TypeAlias
 Clock: TypeAlias = Callable[[], float]
 """A function that returns seconds and never goes backwards."""
 
-_monotonic = time.monotonic
-_some_loop_keeps_its_own_time = False
+monotonic_s: Clock = time.monotonic
+"""What `now_s` returns while `own_times` is empty; for a path so hot that a call counts."""
+
+own_times: list[bool] = []
+"""Not empty from when on some loop of this process keeps a time of its own."""
 
 
 def a_loop_keeps_its_own_time() -> None:
@@ -25,14 +28,13 @@ def a_loop_keeps_its_own_time() -> None:
     A plain loop's time is the process's monotonic clock, and asking for the running loop costs more than
     twice what that clock does (Python 3.11 makes a system call for it), on every cache hit.
     """
-    global _some_loop_keeps_its_own_time
-    _some_loop_keeps_its_own_time = True
+    own_times[:] = [True]
 
 
 def now_s() -> float:
     """Return seconds on the running loop's monotonic clock, or on the process's when no loop runs."""
-    if not _some_loop_keeps_its_own_time:
-        return _monotonic()
+    if not own_times:
+        return monotonic_s()
     try:
         return asyncio.get_running_loop().time()
     except RuntimeError:

@@ -22,7 +22,7 @@ RECORDED = {
     "orm-busy": ("cache2k_orm-busy.trace.xz", 1_000.0),
 }
 """By name: the file, and a rate for those that have no times."""
-LONGEST = 1_500_000
+LONGEST = 1_000_000
 
 
 def stand_in() -> Workload:

@@ -19,6 +19,7 @@ Sets that follow each other are of like lives, so the bucket of the last is trie
 from __future__ import annotations
 
 import heapq
+import math
 
 from perfkit.cache.entry import Entry
 
@@ -42,6 +43,10 @@ class Expiries:
     >>> for key, entry in entries.items(): expiries.add(key, entry)
     >>> expiries.due(10.5), expiries.due(11.0)
     (None, 'a')
+
+    Args:
+        entries: The table, which others change.
+        of_stale: Whether an entry ends with its stale time, and not with its freshness.
     """
 
     __slots__ = (
@@ -55,6 +60,7 @@ class Expiries:
         "_longest_s",
         "_named",
         "_next",
+        "_of_stale",
         "_present",
         "_shortest_s",
         "_sorted",
@@ -62,10 +68,11 @@ class Expiries:
         "earliest",
     )
 
-    def __init__(self, entries: dict[str, Entry]) -> None:
-        self.earliest: float = _FOREVER_S
+    def __init__(self, entries: dict[str, Entry], *, of_stale: bool = False) -> None:
+        self.earliest: float = math.inf
         """Before this time nothing is due."""
         self._entries = entries
+        self._of_stale = of_stale
         self._buckets: dict[int, list[str]] = {}
         self._ends: list[int] = []
         self._named = 0
@@ -81,7 +88,7 @@ class Expiries:
 
     def add(self, key: str, entry: Entry, old: Entry | None = None) -> None:
         """Name a key whose entry is new, in place of an `old` one or of none."""
-        until_s = entry.stale_until_s
+        until_s = entry.stale_until_s if self._of_stale else entry.expires_s
         if not (
             self._from_s <= until_s < self._end
             and self._shortest_s <= until_s - entry.filled_s < self._longest_s
@@ -89,11 +96,11 @@ class Expiries:
             if until_s >= _FOREVER_S:
                 return
             self._turn_to(entry)
-        if old is None or _bucket(old)[0] != self._end:  # else its name lies there already
+        if old is None or self._bucket(old)[0] != self._end:  # else its name lies there already
             self._append(key)
 
     def due(self, now: float) -> str | None:
-        """Return a key whose entry has ended, or None; the key must then be removed from the table."""
+        """Return a key whose entry has ended, or None; it is not named any more then, and must not stay."""
         ends = self._ends
         for _ in range(_LOOKED_AT_ONCE):
             if not ends or ends[0] > now:
@@ -106,13 +113,13 @@ class Expiries:
                 if end == self._end:
                     self._leave_present()
                 del self._buckets[heapq.heappop(ends)]
-                self.earliest = ends[0] if ends else _FOREVER_S
+                self.earliest = ends[0] if ends else math.inf
                 continue
             key = bucket.pop()
             if bucket is not self._present:
                 self._named -= 1
             entry = self._entries.get(key)
-            if entry is not None and entry.stale_until_s < end:
+            if entry is not None and (entry.stale_until_s if self._of_stale else entry.expires_s) < end:
                 return key
         return None
 
@@ -121,7 +128,7 @@ class Expiries:
         added = self._leave_present()
         if self._named > 2 * len(self._entries) + _REFUSE_ALLOWED:
             self._sort_some(min(2 * added, _SORTED_AT_ONCE))
-        end, width, shortest_s = _bucket(entry)
+        end, width, shortest_s = self._bucket(entry)
         bucket = self._buckets.get(end)
         if bucket is None:
             bucket = self._buckets[end] = []
@@ -151,21 +158,20 @@ class Expiries:
                 continue
             key = self._unsorted.pop()
             entry = self._entries.get(key)
-            if entry is not None and key not in self._kept and _bucket(entry)[0] == self._sorted:
+            if entry is not None and key not in self._kept and self._bucket(entry)[0] == self._sorted:
                 self._kept.add(key)
                 self._buckets[self._sorted].append(key)
             else:
                 self._named -= 1
 
-
-def _bucket(entry: Entry) -> tuple[int, int, float]:
-    """Return when the bucket of an entry ends, how wide it is, and the shortest life with that width."""
-    until_s = entry.stale_until_s
-    life_s = until_s - entry.filled_s
-    if life_s < _SHORT_LIFE_S:
-        return int(until_s) + 1, 1, -_FOREVER_S
-    if until_s >= _FOREVER_S:
-        return int(_FOREVER_S), 0, _FOREVER_S
-    doublings = int(life_s).bit_length()
-    width = 1 << (doublings - 7)
-    return (int(until_s) // width + 1) * width, width, float(1 << (doublings - 1))
+    def _bucket(self, entry: Entry) -> tuple[int, int, float]:
+        """Return when the bucket of an entry ends, how wide it is, and the shortest life with that width."""
+        until_s = entry.stale_until_s if self._of_stale else entry.expires_s
+        life_s = until_s - entry.filled_s
+        if life_s < _SHORT_LIFE_S:
+            return int(until_s) + 1, 1, -math.inf
+        if until_s >= _FOREVER_S:
+            return int(_FOREVER_S), 0, math.inf
+        doublings = int(life_s).bit_length()
+        width = 1 << (doublings - 7)
+        return (int(until_s) // width + 1) * width, width, float(1 << (doublings - 1))

@@ -7,8 +7,10 @@ Expiry is noticed, never scheduled: a look-up compares the clock with the entry'
 up and no sweep stalls the loop. What that leaves behind is handled by policy. Under `lru` an expired entry
 keeps its place until it is refetched or pushed out, which makes the tier equal to the textbook cache that a
 sweep models exactly. Under the other policies each `set` also removes a few entries whose time is up, stale
-time included, earliest first (`perfkit.cache.expiries`). No operation ever looks at all that is held, `clear`
-included.
+time included, and when there is no room, an entry that is only kept to be served stale leaves before any
+fresh one (`perfkit.cache.expiries`). So a long stale time costs no hits: on the Twitter trace of the
+benchmarks the hit ratios with ten minutes of it are those without. No operation ever looks at all that is
+held, `clear` included.
 
 Not thread-safe: it belongs to one event loop, like everything above it.
 """
@@ -16,18 +18,18 @@ Not thread-safe: it belongs to one event loop, like everything above it.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
-from typing import Protocol
 
 from perfkit.cache.entry import Entry, EntryInFull
 from perfkit.cache.expiries import Expiries
+from perfkit.cache.lookup import LookUp, look_up
 from perfkit.cache.policies.base import EvictionPolicy, make_policy
+from perfkit.cache.weight import default_weight
 from perfkit.clock import Clock, now_s
 from perfkit.errors import SettingsError
 from perfkit.events import RemovalCause
 
-__all__ = ["LookUp", "MemoryTier", "default_weight"]
+__all__ = ["MemoryTier", "default_weight"]
 
 _RECLAIMED_AT_ONCE = 16
 """Expired entries removed by one `set`: more than it adds, so they cannot gather; few, so it stays quick."""
@@ -39,46 +41,6 @@ _HEAVIEST_SHARE = 8
 """An entry may weigh an eighth of the tier: a heavier one would push out more than it can give back."""
 
 _new = object.__new__
-
-
-def default_weight(value: object) -> int:
-    """Return about how many bytes a value takes: its length for bytes, else what Python holds for it.
-
-    >>> default_weight(b"12345")
-    5
-    >>> default_weight(["a" * 1000, "a" * 1000]) > 2000
-    True
-    """
-    kind = type(value)
-    if kind is bytes or kind is bytearray:
-        return len(value)  # type: ignore[arg-type]  # what it is was asked just now
-    if kind is str:
-        return sys.getsizeof(value)
-    total = 0
-    seen: set[int] = set()
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        total += sys.getsizeof(item)
-        if isinstance(item, str | bytes | int | float) or item is None:
-            continue
-        if id(item) not in seen:
-            seen.add(id(item))
-            waiting.extend(_inside(item))
-    return total
-
-
-class LookUp(Protocol):
-    """The type of `MemoryTier.get`."""
-
-    def __call__(self, key: str, now: float | None = None) -> Entry | None:
-        """Return the entry of `key` while it is fresh, else None; it counts as a hit and a use, or a miss.
-
-        Args:
-            key: Any text.
-            now: What the clock shows, when the caller has just asked it.
-        """
-        ...
 
 
 class MemoryTier:
@@ -107,6 +69,7 @@ class MemoryTier:
         "_on_remove",
         "_policy",
         "_read",
+        "_stale",
         "_weigh",
         "bytes",
         "evictions",
@@ -161,7 +124,7 @@ class MemoryTier:
             policy = make_policy(policy, max_entries, max_bytes=max_bytes, clock=clock)
         self._policy = policy
         self.get: LookUp
-        self.get, self._read, self._counts = _look_up(clock, policy.missed)
+        self.get, self._read, self._counts = look_up(clock, policy.missed)
         self._clock = clock
         self._weigh = weigh
         self._on_remove = on_remove
@@ -228,7 +191,7 @@ class MemoryTier:
             raise _not_a_time(ttl_seconds, stale_seconds)
         weight = self._weigh(value)
         entries, policy, expiries = self._entries, self._policy, self._expiries
-        if expiries is not None and expiries.earliest <= now:
+        if expiries is not None and (expiries.earliest <= now or self._stale.earliest <= now):
             self._reclaim(expiries, now)
         if self._cleared:
             self._let_go()
@@ -256,9 +219,7 @@ class MemoryTier:
         old = entries.get(key)
         if old is None:
             while len(entries) >= self.max_entries or self.bytes + weight > self.max_bytes:
-                leaving, left = policy.evict()
-                self.bytes -= left.weight
-                self._left(leaving, "expired" if now > left.stale_until_s else "evicted")
+                self._evict(now)
             policy.admit(key, entry)
             self.bytes += weight
         else:
@@ -286,6 +247,8 @@ class MemoryTier:
             self._tell()
             return True
         entry.expires_s = entry.refresh_s = math.nextafter(now, -math.inf)
+        if self._expiries is not None:
+            self._stale.add(key, entry)
         return True
 
     def delete(self, key: str) -> bool:
@@ -314,6 +277,7 @@ class MemoryTier:
         self._entries = policy.entries
         self._read(policy.entries, policy.touch)
         self._expiries = Expiries(policy.entries) if policy.reclaims_expired else None
+        self._stale = Expiries(policy.entries, of_stale=True)
 
     def _replace(self, key: str, old: Entry, entry: Entry, now: float) -> None:
         """Refetch in place: the key keeps its standing with the policy, and this was a use."""
@@ -321,12 +285,7 @@ class MemoryTier:
         self.bytes += entry.weight - old.weight
         self._left(key, "expired" if now > old.stale_until_s else "replaced")
         while self.bytes > self.max_bytes:
-            leaving, left = self._policy.evict()
-            if left is entry:
-                self._policy.admit(leaving, left)
-                continue
-            self.bytes -= left.weight
-            self._left(leaving, "expired" if now > left.stale_until_s else "evicted")
+            self._evict(now, sparing=entry)
 
     def _refuse(self, key: str) -> None:
         old = self._entries.get(key)
@@ -340,12 +299,35 @@ class MemoryTier:
         self.bytes -= entry.weight
         self._left(key, cause)
 
+    def _evict(self, now: float, *, sparing: Entry | None = None) -> None:
+        """Make room. What is stale was not asked for since it ended, so it leaves before any other."""
+        if self._stale.earliest < math.inf:
+            key = self._stale.due(math.inf)
+            if key is not None and self._entries[key].expires_s < now:
+                self.bytes -= self._entries[key].weight
+                self._policy.forget(key, expired=True)
+                self._left(key, "evicted")
+                return
+        key, entry = self._policy.evict()
+        if entry is sparing:
+            self._policy.admit(key, entry)
+            return
+        self.bytes -= entry.weight
+        self._left(key, "expired" if now > entry.stale_until_s else "evicted")
+
     def _reclaim(self, expiries: Expiries, now: float) -> None:
+        """Remove what has ended, and take note of what is stale from now on."""
         for _ in range(_RECLAIMED_AT_ONCE):
             key = expiries.due(now)
             if key is None:
+                key = self._stale.due(now)
+            if key is None:
                 return
-            self._remove(key, self._entries[key], "expired")
+            entry = self._entries[key]
+            if now > entry.stale_until_s:
+                self._remove(key, entry, "expired")
+            elif now > entry.expires_s:
+                self._stale.add(key, entry)
 
     def _let_go(self) -> None:
         entries = self._cleared[-1]
@@ -370,42 +352,6 @@ class MemoryTier:
                 self._on_remove(key, cause)
 
 
-def _look_up(
-    clock: Clock, missed: Callable[[str], None] | None
-) -> tuple[LookUp, Callable[[dict[str, Entry], Callable[[str], None]], None], Callable[[], tuple[int, int]]]:
-    """Return `MemoryTier.get`, what tells it where to read, and what says how often it found something.
-
-    A function that keeps what it needs in variables of its own, since a method that gets them from an object
-    takes a fifth longer, and nothing in perfkit is done more often.
-    """
-    find: Callable[[str], Entry | None]
-    hits = misses = 0
-    touch: Callable[[str], None]
-
-    def get(key: str, now: float | None = None) -> Entry | None:
-        nonlocal hits, misses
-        entry = find(key)
-        if entry is not None and (clock() if now is None else now) <= entry.expires_s:
-            hits += 1
-            uses = entry.uses
-            if uses < 3:
-                if uses != -1:
-                    entry.uses = uses + 1
-            elif uses > 3:
-                touch(key)
-            return entry
-        misses += 1
-        if missed is not None:
-            missed(key)
-        return None
-
-    def read(table: dict[str, Entry], note_use: Callable[[str], None]) -> None:
-        nonlocal find, touch
-        find, touch = table.get, note_use
-
-    return get, read, lambda: (hits, misses)
-
-
 def _not_a_time(ttl_seconds: float, stale_seconds: float) -> SettingsError:
     name, value = ("stale_seconds", stale_seconds) if ttl_seconds >= 0 else ("ttl_seconds", ttl_seconds)
     return SettingsError(
@@ -414,11 +360,3 @@ def _not_a_time(ttl_seconds: float, stale_seconds: float) -> SettingsError:
         value=value,
         allowed=">= 0",
     )
-
-
-def _inside(item: object) -> list[object]:
-    if isinstance(item, dict):
-        return [*item.keys(), *item.values()]
-    if isinstance(item, list | tuple | set | frozenset):
-        return list(item)
-    return [vars(item)] if hasattr(item, "__dict__") and not isinstance(item, type) else []

@@ -13,6 +13,10 @@ from hypothesis import strategies as st
 from perfkit.cache import MemoryTier
 from perfkit.cache.entry import Entry
 from perfkit.cache.policies.adaptive import CANDIDATES, Adaptive
+from perfkit.cache.settings import CacheSettings
+from perfkit.lab.generate import generate
+from perfkit.lab.replay import replay
+from perfkit.lab.scenario import GeneratedWorkload
 
 TRACES = Path(__file__).parents[3] / "shared" / "data" / "traces"
 
@@ -125,6 +129,16 @@ def chained(chain: object) -> list[str]:
     assert keys[-1:] == ([chain.last] if chain.last is not None else [])  # type: ignore[attr-defined]
     assert all(entries[newer].older == older for older, newer in pairwise(keys))
     return keys
+
+
+def test_the_laboratory_replays_it_to_the_same_ratio_each_time() -> None:
+    """The sample is chosen by a hash that is the same in every process."""
+    work = generate(GeneratedWorkload(requests=20_000, objects=1_500, zipf_alpha=0.9, rate_per_s=100), seed=4)
+    knobs = CacheSettings(l1_max_entries=200, l1_ttl_seconds=30, l2_ttl_seconds=60, l1_policy="adaptive")
+    found = replay(knobs, work)
+
+    assert replay(knobs, work) == found
+    assert found["l1_hit_ratio"] == pytest.approx(0.5858, abs=1e-4)
 
 
 @pytest.mark.skipif(not TRACES.exists(), reason="the recorded traces lie beside the checkout, not in it")

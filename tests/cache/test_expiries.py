@@ -15,7 +15,7 @@ def set_in(entries: dict[str, Entry], expiries: Expiries, key: str, now: float, 
 
 def all_due(entries: dict[str, Entry], expiries: Expiries, now: float) -> list[str]:
     """Ask until nothing more can come: a call may find refuse only and give up."""
-    due = []
+    due: list[str] = []
     for _ in range(10_000):
         if expiries.earliest > now:
             return due

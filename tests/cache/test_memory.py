@@ -220,6 +220,23 @@ def test_many_that_expire_at_once_leave_a_few_at_a_time(policy: str) -> None:
     assert {cause for _key, cause in said} == {"expired"}
 
 
+@pytest.mark.parametrize("policy", ["sieve", "s3fifo", "adaptive"])
+def test_what_is_only_kept_to_be_served_stale_leaves_before_what_is_fresh(policy: str) -> None:
+    said: list[tuple[str, str]] = []
+    clock = Time()
+    memory = tier(clock, said, policy=policy, max_entries=6)
+    for number in range(3):
+        memory.set(f"fresh {number}", b"x", ttl_seconds=100)
+        memory.set(f"stale {number}", b"x", ttl_seconds=5, stale_seconds=1_000)
+    clock.now = 10.0
+    kept = memory.peek("stale 1") is not None
+    for number in range(3):
+        memory.set(f"new {number}", b"x", ttl_seconds=100)
+
+    assert kept
+    assert sorted(said) == [(f"stale {number}", "evicted") for number in range(3)]
+
+
 def test_a_cleared_tier_is_empty_at_once_and_tells_of_what_it_held_a_few_at_a_time() -> None:
     said: list[tuple[str, str]] = []
     memory = tier(Time(), said, policy="s3fifo", max_entries=1_000, max_bytes=80_000)
