@@ -7,6 +7,7 @@ must know that something went unheard, and on a stalled server it waits for the 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
@@ -54,7 +55,14 @@ class Listener:
         """
         owns_pool = isinstance(pool, FairPool)
         pool = pool.beside() if isinstance(pool, FairPool) else pool
-        return cls(pool, await pool.get_connection(), owns_pool=owns_pool)  # type: ignore[no-untyped-call]  # redis-py's
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py's
+        listener = cls(pool, connection, owns_pool=owns_pool)
+        try:
+            _heed_cancellation()
+        except asyncio.CancelledError:
+            await listener.aclose()
+            raise
+        return listener
 
     @property
     def takes_pushes(self) -> bool:
@@ -69,6 +77,7 @@ class Listener:
         """
         try:
             await self._open().send_command(*args, check_health=False)
+            _heed_cancellation()
         except (RedisConnectionError, OSError) as trouble:
             raise self._lost(trouble) from None
 
@@ -84,7 +93,7 @@ class Listener:
         """
         connection = self._open()
         try:
-            return await connection.read_response(
+            heard = await connection.read_response(
                 timeout=within_s, disconnect_on_error=False, push_request=True
             )
         except RedisConnectionError as trouble:
@@ -93,6 +102,8 @@ class Listener:
             raise
         except OSError as trouble:
             raise self._lost(trouble) from None
+        _heed_cancellation()
+        return heard
 
     async def hear_in_time(self, within_s: float) -> Any:
         """Return the next thing that Redis says.
@@ -131,6 +142,13 @@ class Listener:
         return RedisLost(
             f"The listener of pool {self._name} lost its connection: {trouble}", pool=self._name, sent=True
         )
+
+
+def _heed_cancellation() -> None:
+    """Raise a cancellation that redis-py's `wait_for` swallowed, as before Python 3.12 (bpo-37658)."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _as_it_is(push: Any) -> Any:
