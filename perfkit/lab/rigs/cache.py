@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfkit.cache import CacheResult, TieredCache
+from perfkit.cache.settings import CacheSettings
 from perfkit.errors import ScenarioError
 from perfkit.events import null_probe
 from perfkit.knobs import Value, replaced
@@ -112,9 +113,14 @@ class CacheRig:
                 await _remove_keys(stacks[0], key_prefix)
 
     def fits(self, settings: Settings, asked: Asked, rows: Sequence[TrialResult]) -> list[Fit]:
-        """Replay the rounds that count through the setting's own policy; hit ratios know no round trip."""
+        """Replay the rounds that count through the setting's own policy; hit ratios know no round trip.
+
+        A replay renews an answer when it has ended and not before, so it says nothing of settings that do.
+        """
         stage = asked.scenario.measure
         assert stage is not None  # noqa: S101  # there are measured rows
+        if _renews_otherwise(settings.cache):
+            return []
         per_round = stage.requests // stage.rounds
         starts = [stage.warmup + row.trial.round * per_round for row in rows]
         counted = [range(start, start + per_round) for start in starts]
@@ -265,6 +271,13 @@ class _Answers:
 def _response(response_ms: np.ndarray) -> dict[str, float]:
     quantiles = {name: float(np.quantile(response_ms, at)) for name, at in _QUANTILES.items()}
     return {"response_mean_ms": float(response_ms.mean()), **quantiles}
+
+
+def _renews_otherwise(cache: CacheSettings) -> bool:
+    """Whether answers are fetched before they end, or served after, by more than xfetch's last moments."""
+    waits_briefly = cache.soft_timeout_seconds > 0 and cache.stale_if_error_seconds > 0
+    serves_stale = cache.stale_while_revalidate_seconds > 0 or waits_briefly
+    return cache.refresh == "eager" or cache.prefetch or cache.adaptive_ttl or serves_stale
 
 
 def _dealt(settings: Settings, asked: Asked, seed: int) -> NDArray[np.int64] | None:
