@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 
 from cache_questions import decorated, lookups, ratios, room, surface
 from perfkit.lab.environment import Contention
 
 ROUNDS = 10
 
-QUESTIONS: dict[str, tuple[str, Callable[[int], Awaitable[str]]]] = {
+QUESTIONS: dict[str, tuple[str, Callable[[int], Coroutine[None, None, str]]]] = {
     "hit": ("A hit in memory", lookups.hits),
     "set": ("A set that pushes another entry out", lookups.sets),
     "decorated": ("A decorated coroutine function whose answer is at hand", decorated.hits),
@@ -41,8 +41,8 @@ def main() -> None:
     with Contention() as contention:
         print(
             f"{given.rounds} interleaved rounds of what is timed; in parentheses the 95 % interval, from 6 "
-            "rounds on.\nA target is met when the whole interval keeps it. Where wall and processor time judge "
-            "differently, both are said.",
+            "rounds on.\nA target is met when the whole interval keeps it. Where wall and processor time "
+            "judge differently, both are said.",
             flush=True,
         )
         for name in asked:

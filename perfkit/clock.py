@@ -15,6 +15,7 @@ from typing import TypeAlias
 Clock: TypeAlias = Callable[[], float]
 """A function that returns seconds and never goes backwards."""
 
+_monotonic = time.monotonic
 _some_loop_keeps_its_own_time = False
 
 
@@ -31,7 +32,7 @@ def a_loop_keeps_its_own_time() -> None:
 def now_s() -> float:
     """Return seconds on the running loop's monotonic clock, or on the process's when no loop runs."""
     if not _some_loop_keeps_its_own_time:
-        return time.monotonic()
+        return _monotonic()
     try:
         return asyncio.get_running_loop().time()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""How many requests each cache answers, beside its peers, LRU and the clairvoyant bound, on recorded traces."""
+"""How many requests each cache answers, beside its peers and the clairvoyant bound, on recorded traces."""
 
 from __future__ import annotations
 

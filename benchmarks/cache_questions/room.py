@@ -1,4 +1,4 @@
-"""How many bytes an entry takes beyond its key and its value, and how long the loop stands still for expiry."""
+"""How many bytes an entry takes beyond its key and value, and how long the loop stands still for expiry."""
 
 from __future__ import annotations
 

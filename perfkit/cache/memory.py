@@ -378,18 +378,19 @@ def _look_up(
     A function that keeps what it needs in variables of its own, since a method that gets them from an object
     takes a fifth longer, and nothing in perfkit is done more often.
     """
-    entries: dict[str, Entry] = {}
+    find: Callable[[str], Entry | None]
     hits = misses = 0
     touch: Callable[[str], None]
 
     def get(key: str, now: float | None = None) -> Entry | None:
         nonlocal hits, misses
-        entry = entries.get(key)
+        entry = find(key)
         if entry is not None and (clock() if now is None else now) <= entry.expires_s:
             hits += 1
             uses = entry.uses
-            if uses & 3 != 3:
-                entry.uses = uses + 1
+            if uses < 3:
+                if uses != -1:
+                    entry.uses = uses + 1
             elif uses > 3:
                 touch(key)
             return entry
@@ -399,8 +400,8 @@ def _look_up(
         return None
 
     def read(table: dict[str, Entry], note_use: Callable[[str], None]) -> None:
-        nonlocal entries, touch
-        entries, touch = table, note_use
+        nonlocal find, touch
+        find, touch = table.get, note_use
 
     return get, read, lambda: (hits, misses)
 

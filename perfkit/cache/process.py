@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
 from perfkit.cache.environment import PREFIX, environments_client, environments_settings
-from perfkit.cache.record import Recorder
-from perfkit.cache.settings import CacheSettings
 from perfkit.cache.tiered import TieredCache
 from perfkit.cache.tiers import Tiers
 from perfkit.clock import Clock, clock_of, now_s
@@ -44,19 +41,12 @@ def get_tiered_cache(namespace: str = "") -> TieredCache:
 
 def _tiers_of_environment(clock: Clock) -> Tiers:
     alone = not os.environ.get("PERFKIT_REDIS_URL")  # the embedded stand-in is this process's own
-    settings = environments_settings()
-    recorder = recorder_of(settings, os.environ)
     return Tiers.over(
-        environments_client, settings, prefix=PREFIX, alone=alone, recorder=recorder, clock=clock
+        environments_client,
+        environments_settings(),
+        prefix=PREFIX,
+        alone=alone,
+        record_to=os.environ.get("PERFKIT_RECORD_FILE") or None,
+        record_secret=os.environ.get("PERFKIT_RECORD_SECRET", "").encode() or None,
+        clock=clock,
     )
-
-
-def recorder_of(settings: CacheSettings, env: Mapping[str, str]) -> Recorder | None:
-    """Return what records requests, as `cache.record_share` and `PERFKIT_RECORD_FILE` say; None for nothing.
-
-    Without a file the requests are only heard by `cache.advise()`.
-    """
-    if not settings.record_share:
-        return None
-    secret = env.get("PERFKIT_RECORD_SECRET", "").encode()
-    return Recorder(settings.record_share, env.get("PERFKIT_RECORD_FILE") or None, secret=secret or None)

@@ -34,7 +34,7 @@ from perfkit.clock import Clock, epoch_s
 from perfkit.errors import RealServerRequired, Unavailable
 from perfkit.events import Probe, RemoteFailed, log_probe
 
-__all__ = ["Opener", "RemoteClient", "RemoteCounts", "RemoteTier", "Stored"]
+__all__ = ["Opener", "RemoteClient", "RemoteCounts", "RemoteTier", "Stored", "Written"]
 
 _LONGEST_S = 30 * 86_400.0
 _LONGEST_LOAD_S = 86_400.0
@@ -201,11 +201,34 @@ class RemoteTier:
         load_seconds: float = 0.0,
         tags: Iterable[str] = (),
     ) -> bool:
-        """Store a value that is fresh until `born_epoch_s + ttl_seconds`; return whether it was stored.
+        """Store a value as `write` does; return whether it was stored."""
+        written = await self.write(
+            key,
+            value,
+            ttl_seconds=ttl_seconds,
+            born_epoch_s=born_epoch_s,
+            stale_seconds=stale_seconds,
+            load_seconds=load_seconds,
+            tags=tags,
+        )
+        return written == "stored"
 
-        It is not when what stands there was born later: a newer value, or an invalidation. Nor is a value
-        that is too large or would not come back as it is; what stood under its key is then gone too, for it
-        is no longer true. No entry lives longer than thirty days.
+    async def write(
+        self,
+        key: str,
+        value: object,
+        *,
+        ttl_seconds: float,
+        born_epoch_s: float,
+        stale_seconds: float = 0.0,
+        load_seconds: float = 0.0,
+        tags: Iterable[str] = (),
+    ) -> Written:
+        """Store a value that is fresh until `born_epoch_s + ttl_seconds`; return what became of it.
+
+        `outrun`: what stands there was born later, a newer value or an invalidation. `refused`: it is too
+        large or would not come back as it is; what stood under its key is then gone too, for it is no longer
+        true. `away`: Redis could not be told. No entry lives longer than thirty days.
 
         Args:
             key: Of the entry.
@@ -232,14 +255,16 @@ class RemoteTier:
         except (NotEncodable, ValueError) as error:  # a time that is no number is one too
             self.counts.refused += 1
             self._failed("set", error)
-            await self._bury(key, born_epoch_s, "set", always=False)
-            return False
+            buried = await self._bury(key, born_epoch_s, "set", always=False)
+            return "refused" if buried else "away"
         stored = await self._write("set", key, packed, life_s, always=False)
-        if stored:
-            self.counts.bytes_written += len(packed)
-        elif stored is not None:
+        if stored is None:
+            return "away"
+        if not stored:
             self.counts.outrun += 1
-        return bool(stored)
+            return "outrun"
+        self.counts.bytes_written += len(packed)
+        return "stored"
 
     async def invalidate(self, key: str, *, at_epoch_s: float) -> bool:
         """Let nothing that was born before `at_epoch_s` be found again; False when Redis is away.
@@ -351,3 +376,5 @@ class RemoteTier:
 
 
 _Operation: TypeAlias = Literal["get", "set", "delete"]
+Written: TypeAlias = Literal["stored", "outrun", "refused", "away"]
+"""What became of a value that was to be stored."""

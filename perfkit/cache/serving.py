@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from perfkit.cache.ahead import Ahead
 from perfkit.cache.entry import Entry
-from perfkit.cache.fetch import CacheResult, Fetch, Wanted
+from perfkit.cache.fetch import CacheResult, Fetch, Tier, Wanted
 from perfkit.cache.freshness import is_due
+from perfkit.cache.prefetch import Prefetcher
 from perfkit.cache.stats import Counts
 from perfkit.cache.tiers import Tiers
 from perfkit.errors import LoadTimeout
@@ -35,7 +37,10 @@ class Serving:
         self._namespace = namespace
         self._settings = tiers.settings
         self._get = tiers.memory.get
+        prefetcher = Prefetcher.of(tiers.settings, held=tiers.memory.peek, clock=tiers.clock)
+        self.ahead = Ahead(tiers, self.counts, prefetcher, namespace) if prefetcher is not None else None
         self._recorder = tiers.recorder
+        self._watched = self._recorder is not None or self.ahead is not None
         self._clock = tiers.clock
 
     def held(self, full_key: str) -> Entry | None:
@@ -51,15 +56,17 @@ class Serving:
         counts.l1_hits += 1
         counts.saved_seconds += entry.load_seconds
         counts.hit_bytes += entry.weight
-        if self._recorder is not None:
-            self._recorder.asked(full_key, "l1", namespace=self._namespace, size=entry.weight)
+        if self._watched:
+            self._watch(full_key, "l1")
         return entry
 
     async def ask(self, wanted: Wanted[T]) -> CacheResult[T]:
         """Answer a request that `held` has nothing for."""
         result = await self._asked(wanted)
-        if self._recorder is not None:
-            self._record(wanted.full_key, result)
+        if self._watched:
+            if self.ahead is not None:
+                self.ahead.asked(wanted, loaded=result.tier == "origin")
+            self._watch(wanted.full_key, result.tier)
         return result
 
     async def _asked(self, wanted: Wanted[T]) -> CacheResult[T]:
@@ -170,18 +177,21 @@ class Serving:
         counts.hit_bytes += entry.weight
         return self.result(entry)
 
-    def _record(self, full_key: str, result: CacheResult[Any]) -> None:
-        assert self._recorder is not None  # noqa: S101  # asked before, where it costs nothing
-        entry = self._tiers.memory.peek(full_key)
-        loaded = entry is not None and result.tier == "origin"
-        self._recorder.asked(
-            full_key,
-            result.tier,
-            namespace=self._namespace,
-            size=0 if entry is None else entry.weight,
-            load_seconds=entry.load_seconds if loaded and entry is not None else 0.0,
-            cost=self.cost_per_load if result.tier == "origin" else 0.0,
-        )
+    def _watch(self, full_key: str, tier: Tier) -> None:
+        """Let the recorder and the prefetcher know of a request that was answered."""
+        if self.ahead is not None:
+            self.ahead.follow(full_key)
+        if self._recorder is not None:
+            entry = self._tiers.memory.peek(full_key)
+            loaded = tier == "origin"
+            self._recorder.asked(
+                full_key,
+                tier,
+                namespace=self._namespace,
+                size=0 if entry is None else entry.weight,
+                load_seconds=entry.load_seconds if loaded and entry is not None else 0.0,
+                cost=self.cost_per_load if loaded else 0.0,
+            )
 
     def result(self, entry: Entry) -> CacheResult[Any]:
         """Return what memory holds as an answer."""

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from perfkit.cache.advise import Advice, advice_on
 from perfkit.cache.coherence.names import EVERYTHING
 from perfkit.cache.fetch import CacheResult, Wanted
 from perfkit.cache.keys import namespace_prefix
@@ -31,6 +32,7 @@ from perfkit.cache.settings import CacheSettings
 from perfkit.cache.stats import CacheStats
 from perfkit.cache.tiers import Tiers
 from perfkit.clock import Clock, epoch_s, now_s
+from perfkit.errors import SettingsError
 from perfkit.events import Probe, log_probe
 
 __all__ = ["CacheResult", "CacheStats", "TieredCache"]
@@ -251,6 +253,24 @@ class TieredCache:
     async def clear(self) -> bool:
         """Take back all of this namespace; see `invalidate_tag`."""
         return await self.tiers.invalidate_tag(self._prefix + EVERYTHING)
+
+    def advise(self) -> Advice:
+        """Say what other sizes and times to live of memory would bring, from the traffic of late.
+
+        It listens to the share of keys that `record_share` names, over all namespaces.
+
+        Raises:
+            SettingsError: `record_share` is 0, so nothing was heard.
+        """
+        if self.tiers.advisor is None:
+            raise SettingsError(
+                "cache.record_share is 0, so there is no traffic to judge by. Set it, to 0.05 say: a "
+                "share of keys whose requests are listened to.",
+                path="cache.record_share",
+                value=0,
+                allowed="> 0, <= 1",
+            )
+        return advice_on(self.tiers.advisor, self.tiers.settings)
 
     def stats(self) -> CacheStats:
         """Return what the cache has done."""

@@ -11,13 +11,14 @@ import random
 from typing import Any
 
 from perfkit.cache.adaptive_ttl import AdaptiveTtl
+from perfkit.cache.advise import Advisor
 from perfkit.cache.coherence import EVERYTHING, Backplane, Coherence, Recovery, Silent, TagTimes, Tracking
 from perfkit.cache.entry import Entry
 from perfkit.cache.freshness import jittered_seconds
 from perfkit.cache.lock import RemoteLock
 from perfkit.cache.memory import MemoryTier
 from perfkit.cache.record import Recorder
-from perfkit.cache.remote import RemoteTier, Stored
+from perfkit.cache.remote import RemoteTier, Stored, Written
 from perfkit.cache.settings import CacheSettings
 from perfkit.clock import Clock, epoch_s, now_s
 from perfkit.errors import Unavailable
@@ -43,6 +44,7 @@ class Tiers:
         coherence: Coherence | None = None,
         tags: TagTimes | None = None,
         recorder: Recorder | None = None,
+        advisor: Advisor | None = None,
         clock: Clock = now_s,
         epoch: Clock = epoch_s,
         probe: Probe = log_probe,
@@ -58,6 +60,7 @@ class Tiers:
             coherence: Tells and hears of changes; without it nothing is said.
             tags: The times of tags; without it they are known here alone.
             recorder: Hears of every request; closed with the rest.
+            advisor: Hears of what the recorder draws, and can say what other settings would bring.
             clock: What times to live count on.
             epoch: The same for what Redis holds.
             probe: Hears what should be known.
@@ -75,6 +78,7 @@ class Tiers:
         self.coherence = coherence or Silent()
         self.tags = tags or TagTimes(_nobody, prefix="", epoch=epoch, clock=clock)
         self.recorder = recorder
+        self.advisor = advisor
         self.adaptive_ttl = AdaptiveTtl.of(settings)
         self.recovery = Recovery(
             replay_key=self._say_key, replay_tag=self._say_tag, clock=clock, rng=rng, probe=probe
@@ -96,7 +100,8 @@ class Tiers:
         *,
         prefix: str,
         alone: bool = False,
-        recorder: Recorder | None = None,
+        record_to: str | None = None,
+        record_secret: bytes | None = None,
         clock: Clock = now_s,
         epoch: Clock = epoch_s,
         probe: Probe = log_probe,
@@ -109,7 +114,9 @@ class Tiers:
             settings: Default: the knobs' defaults.
             prefix: Stands before every key, so that one server can serve many services.
             alone: There is no other instance, so nothing need be said or heard.
-            recorder: Hears of every request; closed with the rest.
+            record_to: The file that requests are recorded to, when `record_share` is above 0; None for none.
+            record_secret: What recorded keys are hashed with; the same for all instances, or None.
+            advisor: Hears of what the recorder draws, and can say what other settings would bring.
             clock: What times to live count on.
             epoch: The same for what Redis holds; the clocks of all instances must roughly agree.
             probe: Hears what should be known.
@@ -124,6 +131,17 @@ class Tiers:
             entry_max_bytes=settings.l2_entry_max_bytes,
             probe=probe,
         )
+        recorder = advisor = None
+        if settings.record_share:
+            advisor = Advisor.around(settings, share=settings.record_share)
+            recorder = Recorder(
+                settings.record_share,
+                record_to,
+                secret=record_secret,
+                hears=advisor,
+                clock=clock,
+                epoch=epoch,
+            )
         lock = None
         if settings.lock_lease_seconds and not alone:
             lease = settings.lock_lease_seconds
@@ -140,6 +158,7 @@ class Tiers:
             coherence=coherence,
             tags=TagTimes(client, prefix=prefix, epoch=epoch, clock=clock),
             recorder=recorder,
+            advisor=advisor,
             clock=clock,
             epoch=epoch,
             probe=probe,
@@ -196,9 +215,10 @@ class Tiers:
             return
         await self._hear()
         self.coherence.writing(full_key, at)
+        written: Written = "away"
         told = False
         try:
-            told = await self.remote.set(
+            written = await self.remote.write(
                 full_key,
                 value,
                 ttl_seconds=l2_ttl,
@@ -206,10 +226,12 @@ class Tiers:
                 stale_seconds=self.stale_seconds,
                 tags=tags,
             )
-            told = await self.coherence.key_changed(full_key, at) and told
+            told = await self.coherence.key_changed(full_key, at) and written != "away"
         finally:
             self.overtake(full_key)  # whoever looked meanwhile may have found the older one
-            if not told:
+            if written == "outrun":
+                self.memory.delete(full_key)  # another instance knows something younger
+            elif not told:
                 self.recovery.add_key(full_key, at)
 
     async def invalidate(self, full_key: str) -> bool:

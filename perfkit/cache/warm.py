@@ -108,8 +108,8 @@ class Warmer(Generic[K]):
         """
         if concurrency < 1 or (rate_per_s is not None and not rate_per_s > 0):
             raise SettingsError(
-                f"concurrency={concurrency}, rate_per_s={rate_per_s} is refused: nothing would ever be warmed. "
-                "Write at least 1, and a rate above 0 or None.",
+                f"concurrency={concurrency}, rate_per_s={rate_per_s} is refused: nothing would ever be "
+                "warmed. Write at least 1, and a rate above 0 or None.",
                 path="concurrency" if concurrency < 1 else "rate_per_s",
                 value=concurrency if concurrency < 1 else rate_per_s,
                 allowed=">= 1" if concurrency < 1 else "> 0",

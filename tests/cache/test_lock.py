@@ -7,7 +7,6 @@ import multiprocessing
 import random
 import struct
 from collections.abc import Iterator
-from multiprocessing.synchronize import Barrier
 from typing import Any
 
 import fakeredis
@@ -22,6 +21,7 @@ from perfkit.lab.virtual import run_virtual
 from perfkit.pools import Endpoint, PoolType, RedisPools
 from perfkit.pools.server import RedisServer, find_server
 from perfkit.pools.server.cluster import ClusterServer
+from tests.cache.lock_process import serve_once
 
 KEY = "users:7"
 
@@ -170,54 +170,20 @@ def test_nobody_waits_longer_than_the_lease_or_than_he_likes(longest: float | No
     assert run_virtual(play()) == pytest.approx(waited_s, abs=0.01)
 
 
-def _process(url: str, barrier: Barrier, answers: Any) -> None:
-    """One instance: misses, locks or waits, computes if it must."""
-
-    async def serve() -> bytes:
-        pools = RedisPools(endpoint=Endpoint.from_url(url), probe=null_probe)
-        client = pools.client(PoolType.DEFAULT)
-        lock = RemoteLock(client, prefix="p:", lease_seconds=10.0)
-
-        async def stored() -> bytes | None:
-            value: bytes | None = await client.get("p:users:7")
-            return value
-
-        await client.ping()
-        barrier.wait(timeout=30)
-        while (found := await stored()) is None:
-            token = await lock.acquire(KEY)
-            if token is None:
-                found = await lock.wait(KEY, has_arrived=stored)
-                if found is not None:
-                    break
-                continue
-            found = await stored()  # it may have been stored between the look and the lock
-            if found is None:
-                calls = await client.incr("origin calls")
-                await asyncio.sleep(0.2)
-                found = struct.pack(">q", calls)
-                await client.set("p:users:7", found, px=60_000)
-            await lock.release(KEY, token)
-            break
-        await pools.aclose()
-        assert found is not None
-        return found
-
-    answers.put(asyncio.run(serve()))
-
-
 def test_four_processes_that_miss_at_once_ask_the_origin_once(server: RedisServer) -> None:
     """On a real server; all get the one answer."""
     context = multiprocessing.get_context("spawn")
     barrier, answers = context.Barrier(4), context.Queue()
-    processes = [context.Process(target=_process, args=(server.url, barrier, answers)) for _ in range(4)]
+    processes = [
+        context.Process(target=serve_once, args=(server.url, barrier, answers), daemon=True) for _ in range(4)
+    ]
     for process in processes:
         process.start()
-    found = [answers.get(timeout=60) for _ in processes]
     for process in processes:
-        process.join(timeout=10)
+        process.join(timeout=120)
 
-    assert found == [struct.pack(">q", 1)] * 4
+    assert [process.exitcode for process in processes] == [0, 0, 0, 0]
+    assert [answers.get(timeout=10) for _ in processes] == [struct.pack(">q", 1)] * 4
     with redis_py.Redis.from_url(server.url) as client:
         assert client.get("origin calls") == b"1"
         assert client.exists("p:%lock:users:7") == 0

@@ -253,7 +253,7 @@ OPERATION = st.tuples(
 def test_what_is_served_was_set_is_the_latest_and_has_not_ended(
     policy: str, operations: list[tuple[str, int, float, float]], room: int
 ) -> None:
-    """Compared with a plain table that never evicts: a tier may hold less than that, never other than that."""
+    """Beside a plain table that never evicts: a tier may hold less than that, never anything else."""
     clock = Time()
     memory = MemoryTier(max_entries=room, max_bytes=8 * room, policy=policy, clock=clock)
     truth: dict[str, tuple[bytes, float, float]] = {}

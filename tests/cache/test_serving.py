@@ -1,13 +1,14 @@
 """What memory may serve at once, and when somebody has to go and ask."""
 
 import asyncio
+import random
 from typing import Any
 
 import pytest
 
-from perfkit.cache import RemoteTier, TieredCache
+from perfkit.cache import RemoteTier, TieredCache, Tiers
 from perfkit.cache.settings import CacheSettings
-from perfkit.errors import LoadTimeout
+from perfkit.errors import LoadTimeout, SettingsError
 from perfkit.events import Event, RenewalFailed, null_probe
 from tests.cache.imitated import Dictionary, Origin, virtually
 
@@ -263,3 +264,62 @@ async def test_saved_money_is_hits_less_what_was_fetched_unasked() -> None:
         await cache.get_or_load("k", origin)
 
     assert (cache.stats().cost, cache.stats().saved_cost) == (0.5, 2.0)
+
+
+@virtually
+async def test_what_never_changes_comes_to_live_longer_and_what_always_does_shorter() -> None:
+    knobs: dict[str, Any] = {"adaptive_ttl": True, "l1_ttl_seconds": 3_600.0, "l2_ttl_seconds": 60.0}
+    steady, lively = memory_only(**knobs), memory_only(**knobs)
+    same, other = Origin({"a": 1}, wait_s=0.01), Origin(0, wait_s=0.01)
+    for _ in range(4_000):
+        await asyncio.sleep(10)
+        await steady.get_or_load("k", same)
+        other.answer += 1
+        await lively.get_or_load("k", other)
+
+    assert same.calls < 4_000 * 10 / 60 / 2  # 667 at the configured minute
+    assert other.calls > 3_500
+
+
+@virtually
+async def test_what_follows_is_fetched_before_it_is_asked_for() -> None:
+    cache = memory_only(prefetch=True, l1_ttl_seconds=30.0, l2_ttl_seconds=30.0)
+    origin = Origin(wait_s=0.5)
+
+    async def visit() -> list[str]:
+        tiers = []
+        for key in ("list", "first", "second"):
+            tiers.append((await cache.lookup(key, origin)).tier)
+            await asyncio.sleep(2)
+        await asyncio.sleep(40)
+        return tiers
+
+    for _ in range(100):
+        await visit()
+
+    assert await visit() == ["origin", "l1", "l1"]
+    ahead = cache.serving.ahead
+    assert ahead is not None
+    assert ahead.prefetcher.stats().useful_share > 0.9
+
+
+@virtually
+async def test_the_cache_advises_from_what_it_hears() -> None:
+    cache = TieredCache(
+        tiers=Tiers.over(
+            Dictionary(),
+            CacheSettings(record_share=1.0, l1_max_entries=50, l1_ttl_seconds=600.0),
+            prefix="t:",
+            alone=True,
+            probe=null_probe,
+        )
+    )
+    origin = Origin(wait_s=0.0)
+    rng = random.Random(1)  # noqa: S311  # repeatable
+    for _ in range(6_000):
+        await cache.get_or_load(str(int(rng.paretovariate(0.5)) % 300), origin)
+    advice = cache.advise()
+
+    assert any("l1_max_entries" in str(suggestion) for suggestion in advice.suggestions)
+    with pytest.raises(SettingsError, match="record_share"):
+        memory_only().advise()

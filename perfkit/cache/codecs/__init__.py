@@ -9,6 +9,7 @@ travels in the envelope:
     T  JSON with tags, as older versions wrote it            `tagged`
     V  vectors: arrays and lists of floats                   `vectors`
     P  one pydantic model, as its own JSON                   `models`
+    N  None, where a model may be absent                     `models`
 
 `GENERAL` holds those that suit any value. A tier whose values are all alike is given codecs of its own:
 
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 from perfkit.cache.codecs.base import Codec, Codecs, NotEncodable, SchemaDrift
 from perfkit.cache.codecs.compression import Compression, Dictionary, UnknownDictionary, train_dictionary
-from perfkit.cache.codecs.models import ModelCodec
+from perfkit.cache.codecs.models import ModelCodec, NothingCodec
 from perfkit.cache.codecs.packed import MsgpackCodec
 from perfkit.cache.codecs.plain import BytesCodec, JsonCodec
 from perfkit.cache.codecs.tagged import TaggedJsonCodec
@@ -40,6 +41,7 @@ __all__ = [
     "ModelCodec",
     "MsgpackCodec",
     "NotEncodable",
+    "NothingCodec",
     "SchemaDrift",
     "TaggedJsonCodec",
     "UnknownDictionary",

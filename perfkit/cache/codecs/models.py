@@ -26,7 +26,7 @@ from pydantic_core import PydanticSerializationError
 
 from perfkit.cache.codecs.base import NotEncodable, SchemaDrift
 
-__all__ = ["ModelCodec", "schema_of"]
+__all__ = ["ModelCodec", "NothingCodec", "schema_of"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -116,6 +116,22 @@ class ModelCodec(Generic[Model]):
             return self._read(payload, by_alias=False, by_name=True)
         except ValidationError as error:
             raise SchemaDrift(f"what is stored is no {self._name}: {_first_of(error)}") from error
+
+
+class NothingCodec:
+    """None, where there may be no instance; an origin that has nothing need not be asked again at once."""
+
+    kind, schema, compressible = b"N", b"", False
+
+    def encode(self, value: object) -> bytes | None:
+        """Return no bytes at all."""
+        return b"" if value is None else None
+
+    def decode(self, payload: bytes) -> object:
+        """Return None."""
+        if payload:
+            raise ValueError(f"{len(payload)} bytes are not nothing")
+        return None
 
 
 def schema_of(model_class: type[BaseModel]) -> bytes:

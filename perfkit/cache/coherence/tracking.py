@@ -51,6 +51,8 @@ BornOf: TypeAlias = Callable[[str], Awaitable[float | None]]
 
 _LOOK_BACK_S: Final = 60.0
 """Tags are invalidated as of at most half of it ago (`TagTimes`); the rest is for clocks that differ."""
+_AT_ONCE: Final = 32
+"""A burst of writes must not become a burst of questions that takes their places in the pool."""
 _MOST_TAGS: Final = 1_000
 _MOST_WRITTEN: Final = 10_000
 
@@ -263,11 +265,13 @@ class Tracking:
         """Look into what cannot be told from its name alone, until nothing is left."""
         try:
             while self._suspects or self._tags_changed:
-                suspects, self._suspects = self._suspects, set()
+                suspects, self._suspects = list(self._suspects), set()
                 tags_changed, self._tags_changed = self._tags_changed, False
                 if tags_changed:
                     await self._read_tags(hears)
-                await asyncio.gather(*(self._look_into(full_key, hears) for full_key in suspects))
+                for begin in range(0, len(suspects), _AT_ONCE):
+                    some = suspects[begin : begin + _AT_ONCE]
+                    await asyncio.gather(*(self._look_into(full_key, hears) for full_key in some))
         finally:
             self._settling = None
 

@@ -180,7 +180,7 @@ class Adaptive(S3Fifo):
         """Take the first; what came before LRU was in force and was used since goes behind the others."""
         self._ever_full = True
         while True:
-            chain = self._small if self._small.length else self._main
+            chain = self._main if self._small.first is None else self._small
             key = chain.first
             if key is None:
                 raise IndexError("evict from an empty policy")

@@ -22,6 +22,8 @@ class Chain:
     >>> chain.remove("b", entries["b"])
     >>> chain.first, chain.last, chain.length
     ('a', 'c', 2)
+
+    Who links a key by hand, to save the call, keeps `length` too or does not read it.
     """
 
     __slots__ = ("_entries", "first", "last", "last_entry", "length")

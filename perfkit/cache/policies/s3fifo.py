@@ -82,26 +82,32 @@ class S3Fifo:
 
     def admit(self, key: str, entry: Entry) -> None:
         """Put a new key in the small queue, or in main if it left only lately."""
-        entries, queue = self.entries, self._small
-        entry.uses = 0
-        if key in self._ghost:
-            del self._ghost[key]
-            queue = self._main
-            entry.uses = _PROVEN
-        elif not self._ever_full and queue.length >= max(1, int(self._max_entries * self.small_share)):
-            queue = self._main
-            entry.uses = _PROVEN
-        entries[key] = entry
-        last = queue.last_entry  # from here on `Chain.append`, without a call: this is done at each miss
-        if last is None:
-            queue.first = key
+        ghost = self._ghost
+        if key in ghost:
+            del ghost[key]
+            self._admit_to_main(key, entry)
+        elif not self._ever_full and len(self.entries) - self._main.length >= max(
+            1, int(self._max_entries * self.small_share)
+        ):
+            self._admit_to_main(key, entry)
         else:
-            last.newer = key
-        entry.older = queue.last
-        entry.newer = None
-        queue.last = key
-        queue.last_entry = entry
-        queue.length += 1
+            entry.uses = 0
+            self.entries[key] = entry
+            small = self._small  # from here on `Chain.append`, without a call: this is done at each miss
+            last = small.last_entry
+            if last is None:
+                small.first = key
+            else:
+                last.newer = key
+            entry.older = small.last
+            entry.newer = None
+            small.last = key
+            small.last_entry = entry
+
+    def _admit_to_main(self, key: str, entry: Entry) -> None:
+        entry.uses = _PROVEN
+        self.entries[key] = entry
+        self._main.append(key, entry)
 
     def replace(self, key: str, old: Entry, new: Entry) -> None:
         """Put the new entry where the old one was, and count a use."""
@@ -125,16 +131,14 @@ class S3Fifo:
             self._most_resident = resident
             self._ghosts = int(resident * _GHOST_SHARE)
             self._ever_full = True
-        if small.length > resident * self.small_share - 1 or main.first is None:
-            for _ in range(_MOST_EXAMINED):
-                key = small.first
-                if key is None:
-                    break
+        # The keys on trial are what main leaves of the residents: main changes less often, so it is counted.
+        if resident - main.length > resident * self.small_share - 1 or main.first is None:
+            examined = 0
+            while (key := small.first) is not None and examined < _MOST_EXAMINED:
                 entry = entries[key]
                 newer = small.first = entry.newer  # `Chain.remove` of the first, without a call
                 if newer is None:
                     small.last = small.last_entry = None
-                small.length -= 1
                 uses = entry.uses
                 if (uses if uses <= 3 else uses >> 2 & 3) < self.promote_at:
                     del entries[key]
@@ -145,6 +149,7 @@ class S3Fifo:
                     return key, entry
                 entry.uses = _PROVEN if uses <= 3 else TOLD | IN_MAIN | uses & SAMPLED
                 main.append(key, entry)
+                examined += 1
         return self._evict_from_main()
 
     def forget(self, key: str, *, expired: bool = False) -> None:

@@ -8,8 +8,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from perfkit.events import null_probe
-from perfkit.pools import Endpoint, OptimizedRedis, PoolType, RedisPools
+from perfkit.pools import Endpoint, OptimizedRedis, PoolsSettings, PoolType, RedisPools
 from perfkit.pools.server import RedisServer, find_server
+
+_LONG_S = {"command_timeout_seconds": 5.0, "connect_timeout_seconds": 2.0, "acquire_timeout_seconds": 5.0}
+PATIENT = PoolsSettings(cache=PoolsSettings().cache.model_copy(update=_LONG_S))
+"""A machine that is busy with other things is not what these tests are about."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,7 @@ async def instance() -> AsyncIterator[Callable[[str], OptimizedRedis]]:
 
     def open_client(url: str) -> OptimizedRedis:
         rng = random.Random(1)  # noqa: S311  # jitter, not a secret
-        every.append(RedisPools(endpoint=Endpoint.from_url(url), rng=rng, probe=null_probe))
+        every.append(RedisPools(PATIENT, Endpoint.from_url(url), rng=rng, probe=null_probe))
         return every[-1].client(PoolType.CACHE).raising
 
     yield open_client

@@ -1,7 +1,7 @@
 """However instances read, write and lose their lines, in the end no memory holds what Redis does not.
 
-Three instances with memories of the simplest kind, which keep to what `Hears` demands: nothing is kept that an
-invalidation has overtaken. Connections of listeners are cut while they work.
+Three instances with memories of the simplest kind, which keep to what `Hears` demands: nothing is kept that
+an invalidation has overtaken. Connections of listeners are cut while they work.
 """
 
 from __future__ import annotations
