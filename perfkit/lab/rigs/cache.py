@@ -10,12 +10,14 @@ import gc
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perfkit.cache import CacheResult, TieredCache
+from perfkit.cache.prefetch import prefetch_source
 from perfkit.cache.settings import CacheSettings
 from perfkit.errors import ScenarioError
 from perfkit.events import null_probe
@@ -58,6 +60,7 @@ class CacheRig:
             *("response_mean_ms", "response_p50_ms", "response_p95_ms", "response_p99_ms"),
             *("origin_calls_per_request", "redis_reads_per_request", "hit_ratio", "l1_hit_ratio"),
             *("age_p95_seconds", "l1_age_p95_seconds", "stale_share", "l1_peak_bytes"),
+            "prefetch_used_share",
         }
     )
     simulates = True
@@ -100,11 +103,12 @@ class CacheRig:
         """Build the arm's stacks, one an instance; their keys are removed from the server at the end."""
         clock = PlayedClock()
         outside = Outside(line.endpoint, clock, clock.epoch, null_probe, key_prefix)
+        luck = [random.Random(f"{seed}/{number}") for number in range(asked.scenario.world.instances)]  # noqa: S311  # repeatable
         own = _for_sample(settings, asked.workload)
         async with AsyncExitStack() as running:
             stacks = [
-                await running.enter_async_context(Stack.open(own, outside=outside))
-                for _ in range(asked.scenario.world.instances)
+                await running.enter_async_context(Stack.open(own, outside=replace(outside, rng=rng)))
+                for rng in luck
             ]
             dealt = _dealt(settings, asked, seed)
             try:
@@ -188,15 +192,20 @@ class OpenCache:
         for cache in self._caches:
             cache.memory.reset_peak()
         errors_before, self._loads = self._remote_errors, 0
+        used_before, settled_before = self._prefetched
         self._origin_answers_at_once = False
         gc.collect()  # now, because `play` lets none happen while requests are due
         self._clock.run_from(float(times[0]), speed=speed)
         played = await play((times - times[0]) / speed, send)
         self._clock.stand_at(float(times[-1]))
         response_ms = played.response_ms
+        used, settled = self._prefetched
+        ahead = {}
+        if settled > settled_before:
+            ahead = {"prefetch_used_share": (used - used_before) / (settled - settled_before)}
         peak = max(cache.memory.peak_bytes for cache in self._caches) / self._workload.sample_share
         return Observation(
-            _response(response_ms) | answers.metrics(self._loads) | {"l1_peak_bytes": peak},
+            _response(response_ms) | answers.metrics(self._loads) | {"l1_peak_bytes": peak} | ahead,
             from_ms(response_ms),
             played.validity(virtual=rate_per_s is None),
             self._remote_errors - errors_before,
@@ -206,6 +215,13 @@ class OpenCache:
         """Ask the imitated origin for an object by its key: what a refresh or a fetch beforehand does."""
         number = self._workload.number_of(key)
         return await self._load(key, number, int(self._own_sizes[number]))
+
+    @property
+    def _prefetched(self) -> tuple[int, int]:
+        """How many fetches beforehand were of use so far, and of how many that is known."""
+        aheads = [cache.serving.ahead for cache in self._caches]
+        stats = [ahead.prefetcher.stats() for ahead in aheads if ahead is not None]
+        return sum(one.used for one in stats), sum(one.used + one.wasted for one in stats)
 
     @property
     def _remote_errors(self) -> int:
@@ -225,6 +241,8 @@ class OpenCache:
         async def load() -> bytes:
             return await self._load(key, number, int(self._workload.sizes[index]))
 
+        callers = self._workload.callers
+        prefetch_source.set("everybody" if callers is None else int(callers[index]))
         cache = self._caches[int(self._dealt[index])]
         return await cache.lookup(key, load)
 
