@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from perfkit.errors import ScenarioError, did_you_mean
 from perfkit.handover import export_text, hand_over, view_of
-from perfkit.knobs import flat, replaced, value_words
+from perfkit.knobs import Value, flat, replaced, value_words
 from perfkit.lab import sweep
 from perfkit.lab.environment import fingerprint
 from perfkit.lab.metrics import find_metric
@@ -197,7 +197,11 @@ class Laboratory:
         from perfkit.lab.model import Cell
 
         scenario, rows = self.scenario, []
-        for arm, knobs in (("today", {}), ("chosen", run.run.choice.knobs)):
+        chosen = run.run.choice
+        arms: dict[str, dict[str, Value]] = {"today": {}} | (
+            {} if chosen.kept_baseline else {"chosen": chosen.knobs}
+        )
+        for arm, knobs in arms.items():
             own = replaced(Settings(), scenario.baseline | knobs)
             found = by_instances(
                 self.workload,

@@ -6,6 +6,7 @@ so the laboratory can run this very stack in virtual time or against a server of
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ __all__ = ["Outside", "Stack"]
 class Outside:
     """What a stack needs of the world beyond its settings.
 
-    `endpoint` None means: as the environment says, and the embedded default when it says nothing.
+    `endpoint` None means: as the environment says, and the embedded default when it says nothing. `rng` draws
+    when answers are renewed early; one with a seed makes a run repeatable.
     """
 
     endpoint: Endpoint | None = None
@@ -31,6 +33,7 @@ class Outside:
     epoch: Clock = epoch_s
     probe: Probe = log_probe
     key_prefix: str = "perfkit:"
+    rng: random.Random | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class Stack:
             clock=outside.clock,
             epoch=outside.epoch,
             probe=outside.probe,
+            rng=outside.rng,
         )
         cache = TieredCache(tiers=tiers)
         try:

@@ -9,7 +9,8 @@ for a few very hot objects, which are hits at any size; SHARDS-adj counts them s
 SHARDS draws by a hash alone, because it sees a stream. Here the whole workload is at hand, so the draw is
 stratified: objects are put in order of how often they are asked for, and of every 1/R neighbours in that
 order each sample gets one, by chance. A sample then has its share of hot, warm and cold objects alike. On 10
-million requests that makes the error of a sample of 1/16 some ten times smaller.
+million generated requests (1 million objects, Zipf 0.9; sizes 1,000 to 100,000, TTLs from 30 s on) one sample
+of 1/16 was 0.06 points off on average, where a hash alone made it 1.26, and the mean of four 0.02.
 
 The model of a sample is exact in both size and time to live (`perfkit.lab.model`), so the only error is the
 drawing. It is read off several *disjoint* samples: their mean is the estimate, and their spread gives its

@@ -146,7 +146,7 @@ def simulated(question: Scenario, work: Workload, own: Settings) -> dict[str, fl
     return run_virtual(main())
 
 
-def test_a_simulated_fleet_comes_to_what_is_modelled_within_a_point(tiny: Scenario) -> None:
+def test_a_simulated_fleet_comes_to_what_is_modelled_within_a_fifth_of_a_point(tiny: Scenario) -> None:
     """What is left is requests in flight at the same moment, and what is renewed a moment early."""
     changes: dict[str, Any] = {
         "world": World(instances=4),
@@ -168,7 +168,7 @@ def test_a_simulated_fleet_comes_to_what_is_modelled_within_a_point(tiny: Scenar
     found = simulated(question, work, own)
 
     for metric in ("redis_reads_per_request", "origin_calls_per_request"):
-        assert found[metric] == pytest.approx(modelled[metric], abs=0.01)
+        assert found[metric] == pytest.approx(modelled[metric], abs=0.002)
 
 
 def _head(work: Workload, requests: int) -> dict[str, Any]:

@@ -49,3 +49,51 @@ def test_an_object_keeps_its_size() -> None:
 
     assert len(sizes) == workload.n_objects
     assert np.mean([size for _number, size in sizes]) == pytest.approx(500, rel=0.15)
+
+
+def test_a_scan_asks_for_each_of_its_objects_once() -> None:
+    calm = generate(spec(), 3)
+    scanned = generate(spec().model_copy(update={"scan_share": 0.2, "scan_length": 100}), 3)
+    once = np.bincount(scanned.objects) == 1
+
+    assert len(scanned) == len(calm)
+    assert once[scanned.objects].mean() == pytest.approx(0.2, abs=0.01)
+    runs = np.diff(np.flatnonzero(np.diff(once[scanned.objects].astype(int))))
+    assert runs.max() >= 100
+
+
+def test_popularity_drifts_to_objects_that_are_new() -> None:
+    """Each of a thousand places changes hands some twice in 500 s at 15 changes an hour."""
+    work = generate(spec().model_copy(update={"drift_per_hour": 15.0}), 3)
+    early, late = (np.unique(half) for half in np.array_split(work.objects, 2))
+
+    assert work.n_objects > 2_000
+    assert len(np.intersect1d(early, late)) < 0.6 * len(early)
+
+
+def test_a_share_of_the_requests_asks_for_the_successor() -> None:
+    work = generate(spec().model_copy(update={"chain_share": 0.6, "chain_length": 10}), 3)
+    pairs = np.stack([work.objects[:-1], work.objects[1:]], axis=1)
+    same_ring = pairs[:, 0] // 10 == pairs[:, 1] // 10
+    follows = same_ring & ((pairs[:, 0] % 10 + 1) % 10 == pairs[:, 1] % 10)
+
+    assert follows.mean() == pytest.approx(0.6, abs=0.03)
+
+
+def test_what_is_a_callers_own_is_asked_for_by_nobody_else() -> None:
+    work = generate(spec().model_copy(update={"callers": 50, "own_share": 0.4}), 3)
+    assert work.callers is not None
+    askers = [len(set(work.callers[work.objects == number])) for number in range(200)]
+
+    assert sum(count == 1 for count in askers) == pytest.approx(80, abs=25)
+    assert len(set(work.callers)) == 50
+    assert generate(spec(), 3).callers is None
+
+
+def test_what_is_not_asked_for_changes_nothing() -> None:
+    """No law draws from another's stream: requests stay the same when one more law is named."""
+    plain = generate(spec(), 3)
+    known = generate(spec().model_copy(update={"callers": 50}), 3)
+
+    assert plain.objects.tolist() == known.objects.tolist()
+    assert plain.digest != known.digest

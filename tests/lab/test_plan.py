@@ -81,12 +81,20 @@ def test_higher_is_better_where_the_metric_says_so(plan: Plan) -> None:
 
 
 def test_the_best_modelled_settings_are_simulated_with_every_other_value(plan: Plan) -> None:
-    rows = [answered(trial, redis_reads_per_request=at) for at, trial in enumerate(plan.modelled())]
+    rows = [answered(trial, redis_reads_per_request=-at) for at, trial in enumerate(plan.modelled())]
     trials = plan.simulated(rows)
 
     assert trials[0].knobs == {}
     assert len(trials) == 1 + plan.scenario.simulate.promote * 2
     assert {plan.settings(trial).cache.l1_policy for trial in trials} == {"lru", "s3fifo"}
+
+
+def test_what_runs_today_is_tried_with_every_other_value_too(plan: Plan) -> None:
+    """Where no modelled setting is better, another policy on the settings of today may still be."""
+    rows = [answered(trial, redis_reads_per_request=at) for at, trial in enumerate(plan.modelled())]
+    trials = plan.simulated(rows)
+
+    assert {"cache.l1_policy": "s3fifo"} in [trial.knobs for trial in trials]
 
 
 def test_every_arm_plays_every_round_in_an_order_drawn_anew(plan: Plan) -> None:

@@ -10,12 +10,15 @@ import gc
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perfkit.cache import CacheResult, TieredCache
+from perfkit.cache.prefetch import prefetch_source
+from perfkit.cache.settings import CacheSettings
 from perfkit.errors import ScenarioError
 from perfkit.events import null_probe
 from perfkit.knobs import Value, replaced
@@ -57,6 +60,7 @@ class CacheRig:
             *("response_mean_ms", "response_p50_ms", "response_p95_ms", "response_p99_ms"),
             *("origin_calls_per_request", "redis_reads_per_request", "hit_ratio", "l1_hit_ratio"),
             *("age_p95_seconds", "l1_age_p95_seconds", "stale_share", "l1_peak_bytes"),
+            "prefetch_used_share",
         }
     )
     simulates = True
@@ -99,11 +103,12 @@ class CacheRig:
         """Build the arm's stacks, one an instance; their keys are removed from the server at the end."""
         clock = PlayedClock()
         outside = Outside(line.endpoint, clock, clock.epoch, null_probe, key_prefix)
+        luck = [random.Random(f"{seed}/{number}") for number in range(asked.scenario.world.instances)]  # noqa: S311  # repeatable
         own = _for_sample(settings, asked.workload)
         async with AsyncExitStack() as running:
             stacks = [
-                await running.enter_async_context(Stack.open(own, outside=outside))
-                for _ in range(asked.scenario.world.instances)
+                await running.enter_async_context(Stack.open(own, outside=replace(outside, rng=rng)))
+                for rng in luck
             ]
             dealt = _dealt(settings, asked, seed)
             try:
@@ -112,9 +117,14 @@ class CacheRig:
                 await _remove_keys(stacks[0], key_prefix)
 
     def fits(self, settings: Settings, asked: Asked, rows: Sequence[TrialResult]) -> list[Fit]:
-        """Replay the rounds that count through the setting's own policy; hit ratios know no round trip."""
+        """Replay the rounds that count through the setting's own policy; hit ratios know no round trip.
+
+        A replay renews an answer when it has ended and not before, so it says nothing of settings that do.
+        """
         stage = asked.scenario.measure
         assert stage is not None  # noqa: S101  # there are measured rows
+        if _renews_otherwise(settings.cache):
+            return []
         per_round = stage.requests // stage.rounds
         starts = [stage.warmup + row.trial.round * per_round for row in rows]
         counted = [range(start, start + per_round) for start in starts]
@@ -182,15 +192,20 @@ class OpenCache:
         for cache in self._caches:
             cache.memory.reset_peak()
         errors_before, self._loads = self._remote_errors, 0
+        used_before, settled_before = self._prefetched
         self._origin_answers_at_once = False
         gc.collect()  # now, because `play` lets none happen while requests are due
         self._clock.run_from(float(times[0]), speed=speed)
         played = await play((times - times[0]) / speed, send)
         self._clock.stand_at(float(times[-1]))
         response_ms = played.response_ms
+        used, settled = self._prefetched
+        ahead = {}
+        if settled > settled_before:
+            ahead = {"prefetch_used_share": (used - used_before) / (settled - settled_before)}
         peak = max(cache.memory.peak_bytes for cache in self._caches) / self._workload.sample_share
         return Observation(
-            _response(response_ms) | answers.metrics(self._loads) | {"l1_peak_bytes": peak},
+            _response(response_ms) | answers.metrics(self._loads) | {"l1_peak_bytes": peak} | ahead,
             from_ms(response_ms),
             played.validity(virtual=rate_per_s is None),
             self._remote_errors - errors_before,
@@ -200,6 +215,13 @@ class OpenCache:
         """Ask the imitated origin for an object by its key: what a refresh or a fetch beforehand does."""
         number = self._workload.number_of(key)
         return await self._load(key, number, int(self._own_sizes[number]))
+
+    @property
+    def _prefetched(self) -> tuple[int, int]:
+        """How many fetches beforehand were of use so far, and of how many that is known."""
+        aheads = [cache.serving.ahead for cache in self._caches]
+        stats = [ahead.prefetcher.stats() for ahead in aheads if ahead is not None]
+        return sum(one.used for one in stats), sum(one.used + one.wasted for one in stats)
 
     @property
     def _remote_errors(self) -> int:
@@ -219,6 +241,8 @@ class OpenCache:
         async def load() -> bytes:
             return await self._load(key, number, int(self._workload.sizes[index]))
 
+        callers = self._workload.callers
+        prefetch_source.set("everybody" if callers is None else int(callers[index]))
         cache = self._caches[int(self._dealt[index])]
         return await cache.lookup(key, load)
 
@@ -265,6 +289,13 @@ class _Answers:
 def _response(response_ms: np.ndarray) -> dict[str, float]:
     quantiles = {name: float(np.quantile(response_ms, at)) for name, at in _QUANTILES.items()}
     return {"response_mean_ms": float(response_ms.mean()), **quantiles}
+
+
+def _renews_otherwise(cache: CacheSettings) -> bool:
+    """Whether answers are fetched before they end, or served after, by more than xfetch's last moments."""
+    waits_briefly = cache.soft_timeout_seconds > 0 and cache.stale_if_error_seconds > 0
+    serves_stale = cache.stale_while_revalidate_seconds > 0 or waits_briefly
+    return cache.refresh == "eager" or cache.prefetch or cache.adaptive_ttl or serves_stale
 
 
 def _dealt(settings: Settings, asked: Asked, seed: int) -> NDArray[np.int64] | None:
