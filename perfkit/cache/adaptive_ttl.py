@@ -54,6 +54,7 @@ _CAUTION = 1.5
 _SURE = 2.0
 """By how many standard errors the short memory must be above the long one to overrule it."""
 
+_SHORTEST_AGE_S = 1e-6
 _NEWTON_STEPS = 25
 _STEP_AT_MOST = 2.0
 _MOST_NAMESPACES = 1_024
@@ -162,7 +163,7 @@ class AdaptiveTtl:
 
     def observe(self, namespace: str, age_seconds: float, changed: bool) -> None:
         """Learn that an answer of this age has changed, or has not."""
-        if not 0 < age_seconds < math.inf:
+        if not _SHORTEST_AGE_S <= age_seconds < math.inf:
             return  # born in the same instant: nothing can have been learnt
         known = self._namespaces.get(namespace)
         if known is None:

@@ -90,9 +90,9 @@ class Prefetcher:
     """
 
     __slots__ = (
-        "_at_once", "_budget", "_clock", "_closed_for", "_credits", "_forecasts", "_held", "_judged", "_last",
-        "_lifetime_s", "_made", "_max_keys", "_min_probability", "_min_useful", "_older", "_pending", "_seen", "_share",
-        "_table", "_true", "gated", "is_open", "issued", "over_budget", "used", "wasted",
+        "_budget", "_clock", "_closed_for", "_credits", "_forecasts", "_held", "_judged", "_last",
+        "_lifetime_s", "_made", "_max_keys", "_min_probability", "_min_useful", "_older", "_pending", "_seen",
+        "_share", "_table", "_true", "gated", "is_open", "issued", "over_budget", "used", "wasted",
     )  # fmt: skip
 
     def __init__(

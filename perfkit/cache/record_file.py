@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from perfkit.errors import WorkloadError
 
-__all__ = ["COLUMNS", "MAGIC", "RecordFile", "Recording", "Row", "read_records", "whole_text"]
+__all__ = ["COLUMNS", "MAGIC", "RecordFile", "Recording", "Row", "header_of", "read_records", "whole_text"]
 
 MAGIC = "# perfkit-trace 1 "
 COLUMNS = "t_s,obj,size,load_s,namespace,tier,cost"
@@ -71,6 +71,7 @@ class RecordFile:
         self._waiting = 0
         self._in_file = 0
         self._before = 0
+        self._number = 0
         self._files: deque[Path] = deque()
 
     @property
@@ -102,7 +103,9 @@ class RecordFile:
             if self.error:
                 self.lost += len(rows)
                 return
-            if not self._files or (self._in_file >= self._max_bytes and self._max_files > 1):
+            if self._files and not rows and requests == self._before:
+                return
+            if not self._files or (rows and self._in_file >= self._max_bytes and self._max_files > 1):
                 self._begin()
             packed = self._packed("".join((*rows, total)))
             with self.path.open("ab") as file:
@@ -121,7 +124,7 @@ class RecordFile:
         """Make a new file under a free name: what was recorded before is never written over."""
         self._wanted.parent.mkdir(parents=True, exist_ok=True)
         head = self._packed(f"{MAGIC}{self._header} requests_before={self._before}\n{COLUMNS}\n")
-        for number in range(1, _MOST_NUMBERS):
+        for number in range(self._number + 1, _MOST_NUMBERS):
             name = self._wanted.name
             stem, dot, rest = name.partition(".")
             path = self._wanted if number == 1 else self._wanted.with_name(f"{stem}-{number}{dot}{rest}")
@@ -134,6 +137,7 @@ class RecordFile:
         else:
             raise FileExistsError(f"{_MOST_NUMBERS} files named like {self._wanted.name} exist already")
         self.path = path
+        self._number = number
         self._in_file = 0
         self._wrote(head)
         self._files.append(path)
