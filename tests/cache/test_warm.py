@@ -6,10 +6,11 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from perfkit.cache import cached
+from perfkit.cache import CachedFunction
 from perfkit.cache.record import Recorder
 from perfkit.cache.tiered import TieredCache
 from perfkit.cache.warm import Call, Warmer, WarmReport, keys_from_file, most_requested
@@ -60,7 +61,8 @@ def test_a_rate_spaces_what_is_begun() -> None:
 
 
 def test_a_key_that_fails_stops_no_other() -> None:
-    report = run_virtual(Warmer(Origin(), concurrency=1, max_errors=2).warm(["a", "bad1", "b", "bad2", "bad3", "c"]))
+    warmer = Warmer(Origin(), concurrency=1, max_errors=2)
+    report = run_virtual(warmer.warm(["a", "bad1", "b", "bad2", "bad3", "c"]))
 
     assert (report.warmed, report.failed, report.complete) == (3, 3, True)
     assert report.errors == ("'bad1': LookupError: no bad1", "'bad2': LookupError: no bad2")
@@ -135,17 +137,10 @@ def test_keys_come_from_wherever_they_come() -> None:
     async def awaited() -> list[str]:
         return ["a", "b"]
 
-    for keys in (
-        ["a", "b"],
-        iter("ab"),
-        asynchronous(),
-        asynchronous,
-        awaited,
-        lambda: ("a", "b"),
-        {"a": 1, "b": 2},
-    ):
+    sources: list[Any] = [["a", "b"], iter("ab"), asynchronous(), asynchronous, awaited, lambda: ("a", "b")]
+    for keys in [*sources, {"a": 1, "b": 2}]:
         origin = Origin()
-        report = run_virtual(Warmer(origin).warm(keys))  # type: ignore[arg-type]
+        report = run_virtual(Warmer(origin).warm(keys))
         assert (report.warmed, sorted(map(str, origin.asked))) == (2, ["a", "b"])
 
 
@@ -172,7 +167,7 @@ def test_progress_is_told_now_and_then_and_at_the_end() -> None:
 
 
 def test_a_tiered_cache_is_warmed_with_what_it_lacks() -> None:
-    async def main() -> tuple[WarmReport, int, list[object]]:
+    async def main() -> tuple[WarmReport, object, list[object]]:
         cache, origin = TieredCache(), Origin()
         await cache.set("a", "there")
         report = await Warmer.of_cache(cache, origin).warm(["a", "b", "bad"])
@@ -186,12 +181,13 @@ def test_a_tiered_cache_is_warmed_with_what_it_lacks() -> None:
 
 
 def test_a_decorated_function_is_warmed_with_its_arguments() -> None:
-    asked = []
+    asked: list[tuple[int, str]] = []
 
-    @cached(ttl_seconds=300, namespace="test_warm")
-    async def report_of(user: int, detail: str = "low") -> str:
+    async def written(user: int, detail: str = "low") -> str:
         asked.append((user, detail))
         return f"{user} {detail}"
+
+    report_of = CachedFunction(written, ttl_seconds=300, namespace="test_warm")
 
     async def main() -> WarmReport:
         await report_of(1)
