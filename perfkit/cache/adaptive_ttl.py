@@ -161,6 +161,14 @@ class AdaptiveTtl:
             self.observe(namespace, age, changed)
         return changed
 
+    def forget(self, full_key: str) -> None:
+        """Compare a key's next answer with nothing, because the cache was told that it changes.
+
+        Call it whenever a key is set or taken back: such a change is never served stale, so no time to live
+        need be shorter for it, and its short age would say that everything changes quickly.
+        """
+        self._seen.pop(full_key, None)
+
     def observe(self, namespace: str, age_seconds: float, changed: bool) -> None:
         """Learn that an answer of this age has changed, or has not."""
         if not _SHORTEST_AGE_S <= age_seconds < math.inf:

@@ -225,6 +225,17 @@ def test_a_key_is_compared_with_what_it_was_before() -> None:
     assert ttl.seen("a", other, 40) is False
 
 
+def test_changes_the_cache_was_told_of_do_not_shorten_lives() -> None:
+    """Each key changes every ten minutes and is taken back at once; what is not taken back never changes."""
+    ttl = adaptive()
+    for turn in range(400):
+        ttl.refreshed("n", f"k{turn % 10}", digest_of(str(turn).encode()), turn * 60.0)
+        ttl.forget(f"k{turn % 10}")
+
+    assert ttl.ttl_seconds("n", CONFIGURED_S) == CONFIGURED_S
+    assert ttl.snapshot() == {}
+
+
 def test_the_table_of_digests_is_bounded_and_forgets_the_longest_unrefreshed() -> None:
     ttl = adaptive(max_keys=2)
     for key in ("a", "b", "a", "c"):

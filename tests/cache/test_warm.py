@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from perfkit.cache import CachedFunction
+from perfkit.cache import cached
+from perfkit.cache.prefetch import Prefetcher
 from perfkit.cache.record import Recorder
 from perfkit.cache.tiered import TieredCache
 from perfkit.cache.warm import Call, Warmer, WarmReport, keys_from_file, most_requested
@@ -183,11 +184,10 @@ def test_a_tiered_cache_is_warmed_with_what_it_lacks() -> None:
 def test_a_decorated_function_is_warmed_with_its_arguments() -> None:
     asked: list[tuple[int, str]] = []
 
-    async def written(user: int, detail: str = "low") -> str:
+    @cached(ttl_seconds=300, namespace="test_warm")
+    async def report_of(user: int, detail: str = "low") -> str:
         asked.append((user, detail))
         return f"{user} {detail}"
-
-    report_of = CachedFunction(written, ttl_seconds=300, namespace="test_warm")
 
     async def main() -> WarmReport:
         await report_of(1)
@@ -239,6 +239,17 @@ def test_a_recording_tells_which_of_the_known_keys_are_wanted_most(tmp_path: Pat
     ]
     with pytest.raises(WorkloadError, match="another secret"):
         most_requested(recorder.path, candidates, secret=b"theirs", limit=2)
+
+
+def test_the_order_of_a_warming_is_not_taken_for_a_habit_of_callers() -> None:
+    prefetcher = Prefetcher(min_probability=0.5, budget=1)
+
+    async def load(key: str) -> None:
+        prefetcher.asked(key)
+
+    run_virtual(Warmer(load, concurrency=1).warm(["a", "b", "c"] * 50))
+
+    assert prefetcher.stats().keys == 0
 
 
 @pytest.mark.parametrize("wrong", [{"concurrency": 0}, {"rate_per_s": 0.0}, {"rate_per_s": -1.0}])
