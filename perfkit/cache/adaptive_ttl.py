@@ -54,6 +54,7 @@ _CAUTION = 1.5
 _SURE = 2.0
 """By how many standard errors the short memory must be above the long one to overrule it."""
 
+_SHORTEST_AGE_S = 1e-6
 _NEWTON_STEPS = 25
 _STEP_AT_MOST = 2.0
 _MOST_NAMESPACES = 1_024
@@ -160,9 +161,17 @@ class AdaptiveTtl:
             self.observe(namespace, age, changed)
         return changed
 
+    def forget(self, full_key: str) -> None:
+        """Compare a key's next answer with nothing, because the cache was told that it changes.
+
+        Call it whenever a key is set or taken back: such a change is never served stale, so no time to live
+        need be shorter for it, and its short age would say that everything changes quickly.
+        """
+        self._seen.pop(full_key, None)
+
     def observe(self, namespace: str, age_seconds: float, changed: bool) -> None:
         """Learn that an answer of this age has changed, or has not."""
-        if not 0 < age_seconds < math.inf:
+        if not _SHORTEST_AGE_S <= age_seconds < math.inf:
             return  # born in the same instant: nothing can have been learnt
         known = self._namespaces.get(namespace)
         if known is None:

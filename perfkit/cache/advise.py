@@ -129,7 +129,7 @@ class Advisor:
         self._first_total: int | None = None
         self._longest_s = max(self._ttls)
         self._most_keys = most_keys
-        self._limits = tuple(size * share for size in self._sizes)
+        self._limits = _limits(self._sizes, share)
         self._fills: dict[int, list[float]] = {}
         self._order: dict[int, float] = {}  # by last use: hash -> when
         self._position: dict[int, int] = {}
@@ -266,7 +266,7 @@ class Advisor:
             share = bound / _SPACE
             self._scale(share / self.share)
             self.share = share
-            self._limits = tuple(size * share for size in self._sizes)
+            self._limits = _limits(self._sizes, share)
         self._number()
 
     def _drop(self, hashed: int) -> None:
@@ -288,6 +288,11 @@ class Advisor:
         self._misses = [[count * by for count in part] for part in self._misses]
         self._new = [count * by for count in self._new]
         self._counted *= by
+
+
+def _limits(sizes: Sequence[float], share: float) -> tuple[float, ...]:
+    """The distances within a sample that each size reaches; the key itself is always in it."""
+    return tuple((size - 1) * share + 1 for size in sizes)
 
 
 def advice_on(advisor: Advisor, settings: CacheSettings) -> Advice:

@@ -28,15 +28,19 @@ import asyncio
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Final
 
 from perfkit.cache.settings import CacheSettings
 from perfkit.clock import Clock, now_s
 from perfkit.errors import SettingsError
 
-__all__ = ["PrefetchStats", "Prefetcher", "prefetch_source"]
+__all__ = ["NOBODY", "PrefetchStats", "Prefetcher", "prefetch_source"]
 
 prefetch_source: ContextVar[Hashable] = ContextVar("prefetch_source", default=None)
 """Whose requests follow each other: set it to a session's or user's id, where that is known."""
+
+NOBODY: Final = "\0nobody"
+"""The source of requests that follow no habit, such as a warmer's: nothing is learnt from them."""
 
 _SUCCESSORS = 4
 _FADE_ABOVE = 32
@@ -90,9 +94,9 @@ class Prefetcher:
     """
 
     __slots__ = (
-        "_at_once", "_budget", "_clock", "_closed_for", "_credits", "_forecasts", "_held", "_judged", "_last",
-        "_lifetime_s", "_made", "_max_keys", "_min_probability", "_min_useful", "_older", "_pending", "_seen", "_share",
-        "_table", "_true", "gated", "is_open", "issued", "over_budget", "used", "wasted",
+        "_budget", "_clock", "_closed_for", "_credits", "_forecasts", "_held", "_judged", "_last",
+        "_lifetime_s", "_made", "_max_keys", "_min_probability", "_min_useful", "_older", "_pending", "_seen",
+        "_share", "_table", "_true", "gated", "is_open", "issued", "over_budget", "used", "wasted",
     )  # fmt: skip
 
     def __init__(
@@ -184,6 +188,8 @@ class Prefetcher:
             self._settle(key)
         if source is None:
             source = prefetch_source.get() or _running_task()
+        if source == NOBODY:
+            return ()
         last = self._last
         before = last.pop(source, None)
         last[source] = key

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from perfkit.errors import WorkloadError
 
-__all__ = ["COLUMNS", "MAGIC", "RecordFile", "Recording", "Row", "read_records", "whole_text"]
+__all__ = ["COLUMNS", "MAGIC", "RecordFile", "Recording", "Row", "header_of", "read_records", "whole_text"]
 
 MAGIC = "# perfkit-trace 1 "
 COLUMNS = "t_s,obj,size,load_s,namespace,tier,cost"
@@ -61,16 +61,18 @@ class RecordFile:
     ) -> None:
         self.path = path
         self.bytes_written = 0
-        self.lost = 0
         self.error = ""
         self._wanted = path
         self._header = header
         self._max_bytes, self._max_files = max_bytes, max_files
         self._thread: ThreadPoolExecutor | None = None
         self._aside = write_aside or self._in_thread
-        self._waiting = 0
+        # One of each pair belongs to the thread that appends, the other to the one that writes.
+        self._appended = self._written = 0
+        self._lost_waiting = self._lost_writing = 0
         self._in_file = 0
         self._before = 0
+        self._number = 0
         self._files: deque[Path] = deque()
 
     @property
@@ -78,13 +80,22 @@ class RecordFile:
         """Whether no more is written."""
         return bool(self.error)
 
+    @property
+    def lost(self) -> int:
+        """Lines that were not written: the disk was slow, full or away."""
+        return self._lost_waiting + self._lost_writing
+
     def append(self, rows: list[str], requests: int, total: str) -> None:
         """Write lines and the total after them, soon."""
-        if self.error or self._waiting >= _MOST_WAITING:
-            self.lost += len(rows)
+        if self.error or self._appended - self._written >= _MOST_WAITING:
+            self._lost_waiting += len(rows)
             return
-        self._waiting += 1
-        self._aside(lambda: self._write(rows, requests, total))
+        self._appended += 1
+        try:
+            self._aside(lambda: self._write(rows, requests, total))
+        except RuntimeError as error:  # no thread can be begun any more: the interpreter is ending
+            self._lost_waiting += len(rows)
+            self.error = f"{type(error).__name__}: {error}"
 
     def close(self) -> None:
         """Wait for what was appended."""
@@ -100,9 +111,11 @@ class RecordFile:
     def _write(self, rows: list[str], requests: int, total: str) -> None:
         try:
             if self.error:
-                self.lost += len(rows)
+                self._lost_writing += len(rows)
                 return
-            if not self._files or (self._in_file >= self._max_bytes and self._max_files > 1):
+            if self._files and not rows and requests == self._before:
+                return
+            if not self._files or (rows and self._in_file >= self._max_bytes and self._max_files > 1):
                 self._begin()
             packed = self._packed("".join((*rows, total)))
             with self.path.open("ab") as file:
@@ -112,16 +125,16 @@ class RecordFile:
             if self._in_file >= self._max_bytes and self._max_files == 1:
                 self.error = f"{self.path.name} is full: {self._in_file} of {self._max_bytes} bytes"
         except OSError as error:
-            self.lost += len(rows)
+            self._lost_writing += len(rows)
             self.error = f"{type(error).__name__}: {error}"
         finally:
-            self._waiting -= 1
+            self._written += 1
 
     def _begin(self) -> None:
         """Make a new file under a free name: what was recorded before is never written over."""
         self._wanted.parent.mkdir(parents=True, exist_ok=True)
         head = self._packed(f"{MAGIC}{self._header} requests_before={self._before}\n{COLUMNS}\n")
-        for number in range(1, _MOST_NUMBERS):
+        for number in range(self._number + 1, _MOST_NUMBERS):
             name = self._wanted.name
             stem, dot, rest = name.partition(".")
             path = self._wanted if number == 1 else self._wanted.with_name(f"{stem}-{number}{dot}{rest}")
@@ -134,6 +147,7 @@ class RecordFile:
         else:
             raise FileExistsError(f"{_MOST_NUMBERS} files named like {self._wanted.name} exist already")
         self.path = path
+        self._number = number
         self._in_file = 0
         self._wrote(head)
         self._files.append(path)

@@ -127,7 +127,7 @@ class CacheSettings(Section):
     prefetch_budget: Annotated[
         float, Field(gt=0, le=10), Knob("", "waiting against calls made in vain", scale="log")
     ] = 0.2
-    """How many fetches beforehand are allowed for each call that somebody waited for."""
+    """How many fetches made in vain are allowed for each call that somebody waited for."""
 
     record_share: Annotated[
         float, Field(ge=0, le=1), Knob("", "knowledge of traffic against processor time")

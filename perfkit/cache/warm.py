@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
+from perfkit.cache.prefetch import NOBODY, prefetch_source
 from perfkit.cache.warm_keys import Call, keys_from_file, most_requested
 from perfkit.clock import Clock, now_s
 from perfkit.errors import SettingsError
@@ -191,6 +192,7 @@ class Warmer(Generic[K]):
             await asyncio.gather(*workers, return_exceptions=True)
 
     async def _worker(self, source: AsyncIterator[K], run: _Run) -> None:
+        prefetch_source.set(NOBODY)  # in this task alone, and in what it awaits
         while True:
             async with run.turn:  # one at a time may advance an asynchronous generator
                 if run.exhausted:

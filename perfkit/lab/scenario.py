@@ -76,7 +76,7 @@ class TraceWorkload(Record):
     kind: Literal["trace"]
     path: str
     """Beside the scenario file, or absolute; may be compressed (.gz, .xz, .bz2, .zst)."""
-    format: Literal["auto", "csv", "cache2k", "oracle-general"] = "auto"
+    format: Literal["auto", "csv", "cache2k", "oracle-general", "perfkit"] = "auto"
     rate_per_s: Annotated[float, Field(gt=0)] | None = None
     """Spaces requests of a trace without times evenly; refused for a trace that has times."""
 

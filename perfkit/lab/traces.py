@@ -3,9 +3,11 @@
     csv             t_s,obj[,size] with or without that header; obj may be any text
     cache2k         big-endian 32-bit keys, one a request, without times
     oracle-general  libCacheSim's packed records: u32 time, u64 object, u32 size, i64 next use
+    perfkit         what `perfkit.cache.record.Recorder` writes, known by its first line, not by its name; the
+                    workload keeps the share of keys that was recorded and the total of requests
 
-Each may be compressed: .gz, .bz2, .xz, .zst. Times in whole seconds are spread evenly within their second:
-nobody sends a second's requests all at once, though the recorder's clock says so.
+Each may be compressed: .gz, .bz2, .xz, .zst (a recording: .gz). Times in whole seconds are spread evenly
+within their second: nobody sends a second's requests all at once, though the recorder's clock says so.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perfkit.cache.record_file import header_of, whole_text
 from perfkit.errors import WorkloadError, did_you_mean
 from perfkit.lab.workload import Workload
 
@@ -35,7 +38,7 @@ _OPENERS: dict[str, Callable[..., Any]] = {
 _ORACLE = np.dtype([("time", "<u4"), ("object", "<u8"), ("size", "<u4"), ("next_use", "<i8")])
 _DEFAULT_BYTES = 1_000
 _MOST_BYTES = 1 << 30
-_FORMATS = ("csv", "cache2k", "oracle-general")
+_FORMATS = ("csv", "cache2k", "oracle-general", "perfkit")
 
 
 def read_trace(path: Path, *, format: str = "auto", rate_per_s: float | None = None) -> Workload:  # noqa: A002
@@ -49,6 +52,16 @@ def read_trace(path: Path, *, format: str = "auto", rate_per_s: float | None = N
     Raises:
         WorkloadError: the file is missing, empty, torn, unsorted, or not what it should be.
     """
+    if format in ("auto", "perfkit"):
+        recorded = _recorded(path)
+        if recorded is not None:
+            return _perfkit(recorded, path, rate_per_s)
+        if format == "perfkit":
+            raise WorkloadError(
+                "This was not written by perfkit's recorder: its first line does not say so.",
+                file=str(path),
+                line=1,
+            )
     data = _bytes_of(path)
     if not data:
         raise WorkloadError("The trace is empty. Name a file with at least one request.", file=str(path))
@@ -64,6 +77,45 @@ def read_trace(path: Path, *, format: str = "auto", rate_per_s: float | None = N
     if sizes is None:
         sizes = np.full(len(names), _DEFAULT_BYTES, dtype=np.int32)
     return Workload(path.name.split(".")[0], f"trace: {path.name}", times, objects, sizes.astype(np.int32))
+
+
+def _recorded(path: Path) -> bytes | None:
+    """Return the whole lines of a recording; None for everything else, which tells its own troubles."""
+    try:
+        return whole_text(path)
+    except (OSError, zlib.error):
+        return None
+
+
+def _perfkit(text: bytes, path: Path, rate_per_s: float | None) -> Workload:
+    share, _, _, total = header_of(text, path)
+    lines = [line for line in text.split(b"\n") if line and not line.startswith(b"#")]
+    if len(lines) < 2:
+        raise WorkloadError(
+            f"No request was recorded, of {total} that came. Record for longer, or a larger share.",
+            file=str(path),
+        )
+    times, names, sizes = _csv(b"\n".join(lines), path, texts=("obj", "namespace", "tier"))
+    objects = _numbered(names)
+    return Workload(
+        path.name.split(".")[0],
+        f"recorded: {path.name}, {share:.4g} of keys",
+        _timed(times, len(names), rate_per_s, path),
+        objects,
+        _last_known(objects, sizes),
+        sample_share=share,
+        total_requests=max(total, len(names)) if share < 1 else None,
+    )
+
+
+def _last_known(objects: NDArray[np.int64], sizes: NDArray[np.int64] | None) -> NDArray[np.int32]:
+    """Replace sizes that were not known (0) by the object's last known one, else by the default."""
+    known = np.full(int(objects.max()) + 1, _DEFAULT_BYTES, dtype=np.int32)
+    if sizes is None:
+        return known[objects]
+    told = sizes > 0
+    known[objects[told]] = sizes[told]
+    return np.where(told, sizes, known[objects]).astype(np.int32)
 
 
 def _kind(path: Path) -> str:
@@ -110,7 +162,7 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def _csv(
-    data: bytes, path: Path
+    data: bytes, path: Path, *, texts: tuple[str, ...] = ()
 ) -> tuple[NDArray[np.float64], NDArray[np.generic], NDArray[np.int64] | None]:
     import pandas as pd
 
@@ -138,6 +190,7 @@ def _csv(
             header=0 if headed else None,
             names=None if headed else columns,
             on_bad_lines="error",
+            dtype=dict.fromkeys(texts, str),  # digits that look like a number, such as 12e4, stay apart
         )
     except (ValueError, UnicodeDecodeError) as trouble:
         raise WorkloadError(f"This is not CSV: {str(trouble).strip()}.", file=str(path)) from None
