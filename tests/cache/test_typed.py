@@ -56,7 +56,8 @@ def opened(redis: fakeredis.FakeAsyncRedis) -> Opened:
     """Makes caches as instances of a service would, over one Redis."""
 
     def make(model: type[BaseModel] = User, **options: Any) -> ModelCache[Any]:
-        options = {"prefix": "users:", "client": redis, "probe": null_probe} | options
+        quiet = CacheSettings(coherence="off")  # when hearing begins, what memory held is read again
+        options = {"prefix": "users:", "client": redis, "probe": null_probe, "settings": quiet} | options
         return ModelCache(model, **options)
 
     return make
