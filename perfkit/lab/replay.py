@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perfkit.cache import MemoryTier
+from perfkit.cache.freshness import jittered_seconds
+from perfkit.cache.keys import namespace_prefix
 from perfkit.cache.settings import CacheSettings
 from perfkit.lab.workload import Workload
 
@@ -19,22 +22,34 @@ __all__ = ["replay"]
 
 
 def replay(
-    settings: CacheSettings, workload: Workload, *, counted: Sequence[range] | None = None
+    settings: CacheSettings,
+    workload: Workload,
+    *,
+    counted: Sequence[range] | None = None,
+    dealt: NDArray[np.int64] | None = None,
 ) -> dict[str, float]:
-    """Return `hit_ratio` and `l1_hit_ratio` over stretches of requests (default: all), warmed by the rest."""
+    """Return `hit_ratio` and `l1_hit_ratio` over stretches of requests (default: all), warmed by the rest.
+
+    `dealt` says which instance each request goes to; each has a memory of its own.
+    """
     counted = [range(len(workload))] if counted is None else counted
     counts = np.zeros(max(stretch.stop for stretch in counted), dtype=bool)
     for stretch in counted:
         counts[stretch.start : stretch.stop] = True
     stop = len(counts)
     now = 0.0
-    memory = MemoryTier(
-        max_entries=settings.l1_max_entries,
-        max_bytes=settings.l1_max_bytes,
-        policy=settings.l1_policy,
-        clock=lambda: now,
-        weigh=_its_own_size,
-    )
+    at = [0] * stop if dealt is None else dealt[:stop].tolist()
+    memories = [
+        MemoryTier(
+            max_entries=settings.l1_max_entries,
+            max_bytes=settings.l1_max_bytes,
+            policy=settings.l1_policy,
+            clock=lambda: now,
+            weigh=_its_own_size,
+        )
+        for _ in range(max(at, default=0) + 1)
+    ]
+    jitter, prefix = settings.ttl_jitter, namespace_prefix("")
     l2_until: dict[int, float] = {}
     keys = workload.keys
     rows = zip(
@@ -45,14 +60,16 @@ def replay(
     )
     reads = loads = 0
     for index, (now, number, size) in enumerate(rows):  # the tier's clock reads `now`
-        key = keys[number]
+        key, memory = prefix + keys[number], memories[at[index]]
         if memory.get(key, now) is not None:
             continue
         until = l2_until.get(number, -1.0)
         loaded = now > until
         if loaded:
-            until = l2_until[number] = now + settings.l2_ttl_seconds
-        memory.set(key, size, ttl_seconds=min(settings.l1_ttl_seconds, until - now))
+            ttl = jittered_seconds(settings.l2_ttl_seconds, key, jitter, "l2")
+            until = l2_until[number] = now + ttl
+        ttl = jittered_seconds(settings.l1_ttl_seconds, key, jitter, "l1")
+        memory.set(key, size, ttl_seconds=min(ttl, until - now))
         if counts[index]:
             reads += 1
             loads += loaded

@@ -42,6 +42,7 @@ def quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No Redis configured: the embedded one answers."""
     for name in ("PERFKIT_REDIS_URL", "PERFKIT_REQUIRE_REAL"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PERFKIT_CACHE__COHERENCE", "off")  # when hearing begins, what memory held is read again
 
 
 @pytest.fixture
@@ -56,8 +57,7 @@ def opened(redis: fakeredis.FakeAsyncRedis) -> Opened:
     """Makes caches as instances of a service would, over one Redis."""
 
     def make(model: type[BaseModel] = User, **options: Any) -> ModelCache[Any]:
-        quiet = CacheSettings(coherence="off")  # when hearing begins, what memory held is read again
-        options = {"prefix": "users:", "client": redis, "probe": null_probe, "settings": quiet} | options
+        options = {"prefix": "users:", "client": redis, "probe": null_probe} | options
         return ModelCache(model, **options)
 
     return make
