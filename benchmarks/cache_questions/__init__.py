@@ -1,0 +1,1 @@
+"""The questions of `benchmarks/cache.py`, one a file."""
