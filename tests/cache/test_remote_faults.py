@@ -23,6 +23,7 @@ from perfkit.events import null_probe
 from perfkit.pools import Endpoint, PoolsSettings, PoolType, RedisPools
 from perfkit.pools.server import RedisServer, find_server
 from perfkit.pools.settings import PoolSettings
+from tests.pools.waiting import until
 
 NOW_S = 1_767_225_600.0
 TIMEOUT_S = 0.2
@@ -53,9 +54,7 @@ async def put(tier: RemoteTier, key: str, value: object, *, ago_s: float = 0.0) 
 
 async def works_again(tier: RemoteTier) -> None:
     """Wait until the breaker has let go."""
-    async with asyncio.timeout(20):
-        while not await put(tier, "probe", 1):
-            await asyncio.sleep(0.02)
+    await until(lambda: put(tier, "probe", 1), within_s=20)
 
 
 async def test_a_stalled_server_costs_the_clients_timeouts_and_no_more(
@@ -176,7 +175,8 @@ class Dictionary:
     async def set(self, _name: bytes, _value: bytes, *, px: int) -> int:
         return px
 
-    evalsha = set
+    async def evalsha(self, *_: object) -> int:
+        return 1
 
 
 VALUE = {"rows": [{"name": f"row {n}", "pair": (n, b"x")} for n in range(9)]}
