@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from redis.exceptions import RedisError
@@ -39,7 +39,6 @@ __all__ = ["Opener", "RemoteClient", "RemoteCounts", "RemoteTier", "Stored", "Wr
 _LONGEST_S = 30 * 86_400.0
 _LONGEST_LOAD_S = 86_400.0
 _AWAY = (RedisError, OSError, TimeoutError, Unavailable)
-_NO_VALUE = Envelope(TOMBSTONE, b"-", 0.0, 0.0, b"", 0.0)
 
 
 class RemoteClient(Scripting, Protocol):
@@ -243,15 +242,14 @@ class RemoteTier:
             fresh_until_s = born_epoch_s + min(ttl_seconds, _LONGEST_S)
             keep_until_s = min(fresh_until_s + max(stale_seconds, 0.0), born_epoch_s + _LONGEST_S)
             life_s = keep_until_s - self._epoch()
-            head = replace(
-                _NO_VALUE,
-                born_s=born_epoch_s,
-                fresh_until_s=fresh_until_s,
-                keep_until_s=keep_until_s,
-                load_seconds=max(0.0, min(load_seconds, _LONGEST_LOAD_S)),
-                tags=tuple(tags),
+            load_seconds = max(0.0, min(load_seconds, _LONGEST_LOAD_S))
+            kind, schema, compression, payload = self._encoded(value)
+            packed = pack(
+                Envelope(
+                    *(kind, compression, born_epoch_s, fresh_until_s, payload, keep_until_s, load_seconds),
+                    *(tuple(tags), schema),
+                )
             )
-            packed = pack(self._filled(head, value))
         except (NotEncodable, ValueError) as error:  # a time that is no number is one too
             self.counts.refused += 1
             self._failed("set", error)
@@ -278,7 +276,7 @@ class RemoteTier:
         if not math.isfinite(at_epoch_s):
             at_epoch_s = self._epoch()
         end_s = at_epoch_s + self._tombstone_seconds
-        grave = replace(_NO_VALUE, born_s=at_epoch_s, fresh_until_s=end_s, keep_until_s=end_s)
+        grave = Envelope(TOMBSTONE, b"-", at_epoch_s, end_s, b"", end_s)
         life_s = self._tombstone_seconds
         return await self._write(operation, key, pack(grave), life_s, always=always) is not None
 
@@ -309,7 +307,8 @@ class RemoteTier:
             )
         return stored
 
-    def _filled(self, head: Envelope, value: object) -> Envelope:
+    def _encoded(self, value: object) -> tuple[bytes, bytes, bytes, bytes]:
+        """Return the kind, the schema, the compression and the payload of a value."""
         kind, schema, payload = self._codecs.encode(value)
         if len(payload) > self._entry_max_bytes:
             raise NotEncodable(
@@ -320,7 +319,7 @@ class RemoteTier:
         compression = b"-"
         if self._codecs.compressible(kind):
             compression, payload = self._compression.compress(payload)
-        return replace(head, kind=kind, compression=compression, payload=payload, schema=schema)
+        return kind, schema, compression, payload
 
     def _read(self, packed: object) -> Stored | None:
         """Return what bytes from Redis hold, and count it."""

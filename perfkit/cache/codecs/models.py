@@ -1,9 +1,8 @@
 """One pydantic model, as the JSON it writes and reads itself: faster than pickle, and checked as it is read.
 
 JSON does not bring back every instance: bytes that are no text, NaN, a subclass of a field's class, what a
-validator changes twice. So a model is surveyed once, when its codec is made. Where all its fields are of
-types that JSON brings back, it is trusted, and writing it is all. Where they are not, each instance is read
-back and compared before it is stored.
+validator changes twice. So a model is surveyed when its codec is made (`perfkit.cache.codecs.survey`). An
+instance the survey does not vouch for is read back and compared before it is stored.
 
 What comes back equals what was put in and is of its class. `model_fields_set` is not kept, and a time zone
 comes back as its offset.
@@ -13,31 +12,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import types
-from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from enum import Enum
-from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin
-from uuid import UUID
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel, PydanticUserError, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from perfkit.cache.codecs.base import NotEncodable, SchemaDrift
+from perfkit.cache.codecs.survey import Survey
 
 __all__ = ["ModelCodec", "NothingCodec", "schema_of"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
 _SCHEMA_BYTES = 8
-_EXACT = frozenset({type(None), bool, int, str, datetime, date, time, timedelta, Decimal, UUID})
-_CONTAINERS = frozenset({list, tuple, set, frozenset})
-_HARMLESS_CONFIG = frozenset(
-    {"alias_generator", "frozen", "from_attributes", "json_schema_extra", "populate_by_name", "strict"}
-    | {"title", "use_attribute_docstrings", "validate_assignment", "validate_by_alias", "validate_by_name"}
-)
-_HARMLESS_METADATA = ("annotated_types", "pydantic._internal._fields", "pydantic.types")
 
 
 class ModelCodec(Generic[Model]):
@@ -65,7 +52,7 @@ class ModelCodec(Generic[Model]):
         self._name = model_class.__qualname__
         self._write = model_class.__pydantic_serializer__.to_json
         self._read = model_class.__pydantic_validator__.validate_json
-        self._survey = _Survey.of(model_class)
+        self._survey = Survey(model_class)
 
     @property
     def trusted(self) -> bool:
@@ -87,8 +74,7 @@ class ModelCodec(Generic[Model]):
         try:
             payload = self._write(value, round_trip=True, by_alias=False, warnings="error")
             same = (
-                self._survey.vouches_for(payload)
-                or self._read(payload, by_alias=False, by_name=True) == value
+                self._survey.vouches_for(value) or self._read(payload, by_alias=False, by_name=True) == value
             )
         except ValidationError as error:
             raise NotEncodable(f"this {self._name} would not validate again: {_first_of(error)}") from error
@@ -154,76 +140,6 @@ def schema_of(model_class: type[BaseModel]) -> bytes:
         ) from error
     text = json.dumps(schema, sort_keys=True, default=repr)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_SCHEMA_BYTES).digest()
-
-
-@dataclass(slots=True)
-class _Survey:
-    """What was found out about a model and all it holds."""
-
-    trusted: bool = True
-    has_floats: bool = False
-    seen: set[type[BaseModel]] = field(default_factory=set)
-    nested: list[type[BaseModel]] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, model_class: type[BaseModel]) -> _Survey:
-        survey = cls()
-        survey.trusted = survey._brings_back_model(model_class)
-        survey.nested = [each for each in survey.seen if each is not model_class]
-        return survey
-
-    def vouches_for(self, payload: bytes) -> bool:
-        """Tell whether an instance with this JSON comes back equal, without trying."""
-        if not self.trusted or (self.has_floats and b"null" in payload):  # NaN is written as null
-            return False
-        # A field's class with subclasses may hold one of them, and is written without what that adds.
-        return not any(each.__subclasses__() for each in self.nested)
-
-    def _brings_back_model(self, model: type[BaseModel]) -> bool:
-        if model in self.seen:
-            return True
-        self.seen.add(model)
-        decorators = model.__pydantic_decorators__
-        own_ways = (
-            *(decorators.validators, decorators.field_validators, decorators.root_validators),
-            *(decorators.field_serializers, decorators.model_serializers, decorators.model_validators),
-            *(model.__private_attributes__, set(model.model_config) - _HARMLESS_CONFIG),
-            *(
-                vars(each).get("__get_pydantic_core_schema__")
-                for each in model.__mro__
-                if each is not BaseModel
-            ),
-        )
-        # All are looked at, so that every float and every class inside is known.
-        held = [
-            self._brings_back(each.annotation)
-            and not each.exclude
-            and all(type(extra).__module__ in _HARMLESS_METADATA for extra in each.metadata)
-            for each in model.model_fields.values()
-        ]
-        return all(held) and not any(own_ways)
-
-    def _brings_back(self, annotation: Any) -> bool:
-        if annotation is float:
-            self.has_floats = True
-            return True
-        if annotation in _EXACT:
-            return True
-        origin, inside = get_origin(annotation), get_args(annotation)
-        if origin is Literal:
-            return all(type(choice) in (str, int, bool, type(None)) for choice in inside)
-        if origin in (Union, types.UnionType):
-            # Two types that share a JSON cannot be told apart; None and one other can.
-            return len(inside) == 2 and type(None) in inside and all(map(self._brings_back, inside))
-        if origin in _CONTAINERS:
-            return all(each is Ellipsis or self._brings_back(each) for each in inside)
-        if origin is dict:
-            return inside[0] is str and self._brings_back(inside[1])
-        if not isinstance(annotation, type):
-            return False
-        if issubclass(annotation, BaseModel):
-            return self._brings_back_model(annotation)
-        return issubclass(annotation, Enum) and all(type(each.value) in (str, int) for each in annotation)
 
 
 def _first_of(error: ValidationError) -> str:

@@ -19,10 +19,13 @@ row u32 · for int8 each row's scale, f32 · the numbers.
 
 from __future__ import annotations
 
+import functools
 import math
 import struct
 import sys
 from array import array
+from collections.abc import Callable
+from itertools import product
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 __all__ = ["Precision", "Returned", "VectorCodec"]
@@ -31,6 +34,7 @@ Precision: TypeAlias = Literal["exact", "float32", "float16", "int8"]
 Returned: TypeAlias = Literal["same", "list", "tuple", "array", "numpy"]
 
 _HEAD = struct.Struct("<ccccII")
+_SHAPE = struct.Struct("<II")
 _BYTES_OF = {b"d": 8, b"f": 4, b"e": 2, b"b": 1}
 _STORED = {"exact": b"", "float32": b"f", "float16": b"e", "int8": b"b"}
 _RETURNED = {"same": b"", "list": b"l", "tuple": b"t", "array": b"a", "numpy": b"n"}
@@ -38,6 +42,12 @@ _LARGEST = {b"f": 3.4028234e38, b"e": 65_504.0, b"b": 3.4028234e38}
 _LEAST_SCALE = 1e-30
 _NUMPY = {b"d": "<f8", b"f": "<f4", b"e": "<f2", b"b": "<i1"}
 _OWN = {b"l": (b"d",), b"t": (b"d",), b"a": (b"d", b"f"), b"n": (b"d", b"f", b"e")}
+_KNOWN = {
+    b"".join(head): head
+    for head in product((b"-", b"l", b"n"), _OWN, (b"d", b"f", b"e"), _BYTES_OF)
+    if head[2] in _OWN[head[1]] and (head[0] != b"n" or head[1] == b"n")
+}
+"""The first four bytes of all vectors there are."""
 _FEWEST = 8
 """Shorter lists are left to JSON, which whoever looks at them with redis-cli can read."""
 
@@ -87,16 +97,12 @@ class VectorCodec:
             inner = self._returned
             outer = outer if outer == b"-" else b"n" if inner == b"n" else b"l"
         if inner == b"n":
-            shape = (width,) if outer == b"-" else (rows, width)
-            try:
-                table = _read_numpy(payload, start, stored, own, shape)
-            except ImportError as error:
-                raise ValueError("it is an array of numpy, which is not installed here") from error
+            table = _read_numpy(payload, start, stored, own, (width,) if outer == b"-" else (rows, width))
             return list(table) if outer == b"l" else table
         flat = _read(payload, start, stored, rows, width)
-        letter = "d" if own == b"d" or inner != b"a" else "f"
-        if flat.typecode != letter:
-            flat = array(letter, flat)
+        if inner == b"a":
+            letter = "d" if own == b"d" else "f"
+            flat = flat if flat.typecode == letter else array(letter, flat)
         if outer == b"-":
             return _of_kind(inner, flat)
         return [_of_kind(inner, flat[at : at + width]) for at in range(0, rows * width, width or 1)]
@@ -104,19 +110,16 @@ class VectorCodec:
 
 def _checked_head(payload: bytes) -> tuple[bytes, bytes, bytes, bytes, int, int]:
     """Return a payload's head once it is one that `encode` writes, before anything is made by its numbers."""
-    if len(payload) < _HEAD.size:
-        raise ValueError(f"{len(payload)} bytes are too short for a vector")
-    head = outer, inner, own, stored, rows, width = _HEAD.unpack_from(payload)
-    if (
-        *(outer not in (b"-", b"l", b"n"), own not in _OWN.get(inner, ()), stored not in _BYTES_OF),
-        *(outer == b"n" and inner != b"n", outer == b"-" and rows != 1, outer == b"l" and not rows * width),
-        rows > 1 and not width,
-    ) != (False,) * 7:
+    known = _KNOWN.get(payload[:4])
+    if known is None or len(payload) < _HEAD.size:
         raise ValueError(f"no vector begins with {payload[: _HEAD.size]!r}")
-    size = _HEAD.size + (4 * rows if stored == b"b" else 0) + rows * width * _BYTES_OF[stored]
-    if len(payload) != size:
+    outer, inner, own, stored = known
+    rows, width = _SHAPE.unpack_from(payload, 4)
+    count = rows * width
+    size = _HEAD.size + (4 * rows if stored == b"b" else 0) + count * _BYTES_OF[stored]
+    if len(payload) != size or (not count and (rows > 1 or outer == b"l")) or (rows != 1 and outer == b"-"):
         raise ValueError(f"{rows} rows of {width} numbers take {size} bytes and not {len(payload)}")
-    return head
+    return outer, inner, own, stored, rows, width
 
 
 def _of_kind(inner: bytes, flat: array[float]) -> object:
@@ -237,18 +240,29 @@ def _read(payload: bytes, start: int, stored: bytes, rows: int, width: int) -> a
 
 def _read_numpy(payload: bytes, start: int, stored: bytes, own: bytes, shape: tuple[int, ...]) -> Any:
     """Return an array over the payload itself where its numbers are stored as they are."""
-    import numpy as np  # whoever put an array in, or asks for one, has it
-
+    from_buffer, types = _numpy()
     count = math.prod(shape)
-    numbers = np.frombuffer(payload, _NUMPY[stored], count, start)
+    numbers = from_buffer(payload, types[stored], count, start)
     if stored == b"b":
         rows = shape[0] if len(shape) > 1 else 1
-        scales = np.frombuffer(payload, "<f4", rows, _HEAD.size)
-        numbers = (numbers.reshape(rows, -1) * scales[:, None]).reshape(-1) if count else numbers
+        scales = from_buffer(payload, types[b"f"], rows, _HEAD.size)
+        if rows > 1:
+            scales = scales.repeat(shape[1])
+        numbers = numbers * scales if rows else numbers
     if stored != own:
-        numbers = numbers.astype(_NUMPY[own])
-    numbers.flags.writeable = False  # one object serves everybody: change a copy
+        numbers = numbers.astype(types[own], copy=False)
+        numbers.flags.writeable = False  # as those over the payload are: one object serves everybody
     return numbers if len(shape) == 1 else numbers.reshape(shape)
+
+
+@functools.cache
+def _numpy() -> tuple[Callable[..., Any], dict[bytes, Any]]:
+    """Return what reading takes of numpy, which is loaded only where arrays are put in or asked for."""
+    try:
+        import numpy as np
+    except ImportError as error:
+        raise ValueError("it is an array of numpy, which is not installed here") from error
+    return np.frombuffer, {letter: np.dtype(name) for letter, name in _NUMPY.items()}
 
 
 def _little(numbers: array[Any]) -> array[Any]:
