@@ -94,6 +94,7 @@ class _Calls(Generic[P, T]):
         self._tags = tags if callable(tags) else tuple(tags)
         self._cost_per_call = cost_per_call
         self._copied = _COPIES[copies]
+        self._repeatable = not ignore  # what is ignored belongs to one request, such as a session
         self._thread = 0
         self._loop: asyncio.AbstractEventLoop = _NO_LOOP
         self._here: TieredCache
@@ -181,6 +182,7 @@ class _Calls(Generic[P, T]):
             l1_ttl_seconds=self._l1_ttl_seconds,
             l2_ttl_seconds=self._ttl_seconds,
             tags=tags,
+            repeatable=self._repeatable,
         )
 
     def _tags_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[str]:

@@ -16,7 +16,7 @@ PREFIX = "perfkit:"
 
 
 def environment_is_alone(env: Mapping[str, str] | None = None) -> bool:
-    """Tell whether no server is named: the embedded stand-in is this process's own, there is nobody to tell."""
+    """Tell whether no server is named: the embedded stand-in is this process's own, nobody else hears."""
     return not (os.environ if env is None else env).get("PERFKIT_REDIS_URL")
 
 

@@ -53,13 +53,17 @@ class CacheResult(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Wanted(Generic[T]):
-    """What is asked for: a key, how the origin is asked, and what the answer is to be kept with."""
+    """What is asked for: a key, how the origin is asked, and what the answer is to be kept with.
+
+    `repeatable` says that the load leans on nothing of the request it came with, so it may be done ahead.
+    """
 
     full_key: str
     load: Callable[[], Awaitable[T]]
     l1_ttl_seconds: float
     l2_ttl_seconds: float
     tags: tuple[str, ...] = ()
+    repeatable: bool = True
 
 
 class Fetch(Generic[T]):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import struct
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
@@ -28,7 +29,7 @@ from perfkit.cache.codecs import (
     SchemaDrift,
     UnknownDictionary,
 )
-from perfkit.cache.envelope import TOMBSTONE, Envelope, TornEnvelope, pack, unpack
+from perfkit.cache.envelope import AGE_AT, TOMBSTONE, Envelope, TornEnvelope, pack, unpack
 from perfkit.cache.younger import Scripting, YoungerWins
 from perfkit.clock import Clock, epoch_s
 from perfkit.errors import RealServerRequired, Unavailable
@@ -46,6 +47,10 @@ class RemoteClient(Scripting, Protocol):
 
     def get(self, name: bytes) -> Awaitable[object]:
         """Return the value of a key, or None."""
+        ...
+
+    def getrange(self, key: bytes, start: int, end: int) -> Awaitable[object]:
+        """Return a part of a value, from and to an offset."""
         ...
 
     def mget(self, names: Sequence[bytes]) -> Awaitable[Sequence[object]]:
@@ -263,6 +268,21 @@ class RemoteTier:
             return "outrun"
         self.counts.bytes_written += len(packed)
         return "stored"
+
+    async def born_of(self, key: str) -> float | None:
+        """Return when what stands under `key` was born, reading no more; None for nothing, or away."""
+        try:
+            client = await self._open()
+            born = await client.getrange(self._name(key), AGE_AT.start, AGE_AT.stop - 1)
+        except RealServerRequired:
+            raise
+        except _AWAY as error:
+            self._failed("get", error)
+            return None
+        if not isinstance(born, bytes) or len(born) != AGE_AT.stop - AGE_AT.start:
+            return None
+        (born_s,) = struct.unpack(">d", born)
+        return float(born_s)
 
     async def invalidate(self, key: str, *, at_epoch_s: float) -> bool:
         """Let nothing that was born before `at_epoch_s` be found again; False when Redis is away.

@@ -37,8 +37,10 @@ class Serving:
         self._namespace = namespace
         self._settings = tiers.settings
         self._get = tiers.memory.get
-        prefetcher = Prefetcher.of(tiers.settings, held=tiers.memory.peek, clock=tiers.clock)
-        self.ahead = Ahead(tiers, self.counts, prefetcher, namespace) if prefetcher is not None else None
+        if tiers.ahead is None:
+            prefetcher = Prefetcher.of(tiers.settings, held=tiers.memory.peek, clock=tiers.clock)
+            tiers.ahead = Ahead(tiers, prefetcher) if prefetcher is not None else None
+        self.ahead = tiers.ahead
         self._recorder = tiers.recorder
         self._watched = self._recorder is not None or self.ahead is not None
         self._clock = tiers.clock
@@ -65,7 +67,7 @@ class Serving:
         result = await self._asked(wanted)
         if self._watched:
             if self.ahead is not None:
-                self.ahead.asked(wanted, loaded=result.tier == "origin")
+                self.ahead.asked(wanted, self._fetch(wanted), loaded=result.tier == "origin")
             self._watch(wanted.full_key, result.tier)
         return result
 
@@ -116,21 +118,22 @@ class Serving:
     async def _patiently(self, wanted: Wanted[T]) -> tuple[CacheResult[T], bool]:
         """Wait for an answer, but no longer than is allowed, or than makes sense when a stale one is held."""
         settings, flights = self._settings, self._tiers.flights
-        fetch = Fetch(self._tiers, self.counts, wanted, namespace=self._namespace)
-        soft, hard = settings.soft_timeout_seconds, settings.hard_timeout_seconds
+        fetch = self._fetch(wanted)
+        soft, hard, led = settings.soft_timeout_seconds, settings.hard_timeout_seconds, False
         if soft and self._tiers.stale_seconds and (not hard or soft < hard):
             try:
                 return await flights.run(wanted.full_key, fetch, within_seconds=soft)
-            except OutOfPatience:
+            except OutOfPatience as over:
+                led = not over.joined
                 stale = self._stale_for(wanted.full_key, soft)
                 if stale is not None:
                     return stale, False
         else:
             soft = 0.0
-        if not hard:
-            return await flights.run(wanted.full_key, fetch)
         try:
-            return await flights.run(wanted.full_key, fetch, within_seconds=hard - soft)
+            within = hard - soft if hard else None
+            result, joined = await flights.run(wanted.full_key, fetch, within_seconds=within)
+            return result, joined and not led
         except OutOfPatience:
             self.counts.timeouts += 1
             raise LoadTimeout(
@@ -161,6 +164,9 @@ class Serving:
             self._settings, now, entry.refresh_s, entry.expires_s, tiers.rng
         ):
             self._renew(wanted, entry)
+
+    def _fetch(self, wanted: Wanted[T]) -> Fetch[T]:
+        return Fetch(self._tiers, self.counts, wanted, namespace=self._namespace)
 
     def _renew(self, wanted: Wanted[T], entry: Entry | None = None) -> None:
         fetch = Fetch(

@@ -305,9 +305,11 @@ class TieredCache:
         l1_ttl_seconds: float | None = None,
         l2_ttl_seconds: float | None = None,
         tags: Iterable[str] = (),
+        repeatable: bool = True,
     ) -> Wanted[T]:
         """Return a request as `serving` takes it: the times to live that are not given are the settings'."""
-        return Wanted(full_key, load, *self._ttls(l1_ttl_seconds, l2_ttl_seconds), self._full_tags(tags))
+        l1_ttl, l2_ttl = self._ttls(l1_ttl_seconds, l2_ttl_seconds)
+        return Wanted(full_key, load, l1_ttl, l2_ttl, self._full_tags(tags), repeatable)
 
     def _ttls(self, l1_ttl_seconds: float | None, l2_ttl_seconds: float | None) -> tuple[float, float]:
         settings = self.tiers.settings

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perfkit.cache.adaptive_ttl import AdaptiveTtl
 from perfkit.cache.advise import Advisor
@@ -26,6 +26,9 @@ from perfkit.clock import Clock, epoch_s, now_s
 from perfkit.errors import Unavailable
 from perfkit.events import EntryRemoved, Probe, RemovalCause, log_probe
 from perfkit.resilience import SingleFlight
+
+if TYPE_CHECKING:
+    from perfkit.cache.ahead import Ahead
 
 __all__ = ["Tiers"]
 
@@ -79,6 +82,8 @@ class Tiers:
         self.flights: SingleFlight[str, Any] = SingleFlight()
         self.coherence = coherence or Silent()
         self.tags = tags or TagTimes(_nobody, prefix="", epoch=epoch, clock=clock)
+        self.ahead: Ahead | None = None
+        """What fetches ahead, for all namespaces; made by the first that serves, where the knobs say so."""
         self.recorder = recorder
         self.advisor = advisor
         self.adaptive_ttl = AdaptiveTtl.of(settings)
@@ -158,7 +163,15 @@ class Tiers:
         if settings.coherence == "backplane" and not alone:
             coherence = Backplane(client, prefix=prefix, epoch=epoch, clock=clock, rng=rng, probe=probe)
         elif settings.coherence == "tracking" and not alone:
-            coherence = Tracking(client, prefix=prefix, epoch=epoch, clock=clock, rng=rng, probe=probe)
+            coherence = Tracking(
+                client,
+                prefix=prefix,
+                born_of=remote.born_of,
+                epoch=epoch,
+                clock=clock,
+                rng=rng,
+                probe=probe,
+            )
         return cls(
             settings,
             remote=remote,
@@ -287,6 +300,8 @@ class Tiers:
         """Let whatever is under way for a key be kept nowhere, because something newer is known."""
         self.changes += 1
         self.flights.forget(full_key)
+        if self.adaptive_ttl is not None:
+            self.adaptive_ttl.forget(full_key)  # what is announced says nothing of what changes unannounced
 
     def drop(self, full_key: str) -> None:
         """Forget a key here and now."""
@@ -325,6 +340,7 @@ class Tiers:
         if self.remote is None:
             return True
         await self._hear()
+        self.coherence.writing(full_key, at_epoch_s)
         told = await self.remote.invalidate(full_key, at_epoch_s=at_epoch_s)
         return await self.coherence.key_changed(full_key, at_epoch_s) and told
 

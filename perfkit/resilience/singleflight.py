@@ -44,7 +44,11 @@ class Flight:
 
 
 class OutOfPatience(TimeoutError):
-    """A caller waited as long as it wanted to; the work goes on."""
+    """A caller waited as long as it wanted to; the work goes on, which `joined` says another had begun."""
+
+    def __init__(self, message: str, *, joined: bool) -> None:
+        super().__init__(message)
+        self.joined = joined
 
 
 class SingleFlight(Generic[K, T]):
@@ -93,7 +97,9 @@ class SingleFlight(Generic[K, T]):
                 done, _ = await asyncio.wait({task}, timeout=within_seconds)
                 if not done:
                     flight.detached = True
-                    raise OutOfPatience(f"no answer within {within_seconds:g} s")
+                    raise OutOfPatience(
+                        f"no answer within {within_seconds:g} s", joined=under_way is not None
+                    )
             return await asyncio.shield(task), under_way is not None
         except asyncio.CancelledError:
             if task.cancelled() and not _is_being_cancelled():

@@ -59,9 +59,10 @@ class Source:
         return self.version
 
 
-async def test_a_change_here_is_seen_there_within_a_message(instance: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("how", ["backplane", "tracking"])
+async def test_a_change_here_is_seen_there_within_a_message(instance: Callable[..., Any], how: str) -> None:
     source = Source()
-    here, there = await instance(), await instance()
+    here, there = await instance(coherence=how), await instance(coherence=how)
     for stack in (here, there):
         await stack.cache.get_or_load("k", source)
     await until(lambda: here.cache.tiers.coherence.connected and there.cache.tiers.coherence.connected)

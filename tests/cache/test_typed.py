@@ -42,7 +42,9 @@ def quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No Redis configured: the embedded one answers."""
     for name in ("PERFKIT_REDIS_URL", "PERFKIT_REQUIRE_REAL"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PERFKIT_CACHE__COHERENCE", "off")  # when hearing begins, what memory held is read again
+    monkeypatch.setenv(
+        "PERFKIT_CACHE__COHERENCE", "off"
+    )  # when hearing begins, what memory held is read again
 
 
 @pytest.fixture
