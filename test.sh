@@ -5,4 +5,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/scripts/env.sh"
 ruff check
 ruff format --check
 mypy
-exec python -m pytest --doctest-modules "$@"
+# A file stays with one worker, so that what its tests share is made once.
+exec python -m pytest --doctest-modules -n logical --maxprocesses 4 --dist loadfile "$@"

@@ -13,7 +13,17 @@ import argparse
 import asyncio
 from collections.abc import Callable, Coroutine
 
-from cache_questions import decorated, lookups, ratios, room, surface
+from cache_questions import (
+    adaptive_ttl,
+    coherence,
+    decorated,
+    lookups,
+    prefetch,
+    ratios,
+    room,
+    surface,
+    values,
+)
 from perfkit.lab.environment import Contention
 
 ROUNDS = 10
@@ -27,6 +37,14 @@ QUESTIONS: dict[str, tuple[str, Callable[[int], Coroutine[None, None, str]]]] = 
     "ratios": ("Hit ratios on recorded traces", ratios.beside_peers),
     "ttl": ("Hit ratios where entries expire", ratios.with_ttl),
     "libcachesim": ("The policies beside libcachesim", ratios.beside_libcachesim),
+    "models": ("A pydantic model, to bytes and back", values.models),
+    "embeddings": ("An embedding, to bytes and back", values.embeddings),
+    "untyped": ("Untyped values, to bytes and back", values.untyped),
+    "dictionaries": ("Small records, compressed", values.dictionaries),
+    "scripts": ("A write that gives way to the younger", values.scripts),
+    "coherence": ("How soon a change is heard", coherence.heard),
+    "adaptive": ("Times to live that follow how often answers change", adaptive_ttl.kept),
+    "prefetch": ("Fetching ahead", prefetch.worth),
     "surface": ("The surface of sizes and times to live", surface.modelled),
 }
 

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Tiers"]
 
+_TOMBSTONE_SECONDS = 60.0
+"""How long an invalidation holds off loads that began before it: longer than a load takes."""
+
 _READ_WEIGHT = 0.1
 """How much the latest read of Redis counts in the running mean of how long one takes."""
 
@@ -142,6 +145,9 @@ class Tiers:
             entry_max_bytes=settings.l2_entry_max_bytes,
             codecs=codecs,
             dictionaries=dictionaries,
+            tombstone_seconds=max(
+                _TOMBSTONE_SECONDS, settings.lock_lease_seconds, settings.hard_timeout_seconds
+            ),
             probe=probe,
         )
         recorder = advisor = None

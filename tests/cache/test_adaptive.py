@@ -134,7 +134,9 @@ def chained(chain: object) -> list[str]:
 def test_the_laboratory_replays_it_to_the_same_ratio_each_time() -> None:
     """The sample is chosen by a hash that is the same in every process."""
     work = generate(GeneratedWorkload(requests=20_000, objects=1_500, zipf_alpha=0.9, rate_per_s=100), seed=4)
-    knobs = CacheSettings(l1_max_entries=200, l1_ttl_seconds=30, l2_ttl_seconds=60, l1_policy="adaptive")
+    knobs = CacheSettings(
+        l1_max_entries=200, l1_ttl_seconds=30, l2_ttl_seconds=60, l1_policy="adaptive", ttl_jitter=0
+    )
     found = replay(knobs, work)
 
     assert replay(knobs, work) == found
