@@ -77,7 +77,7 @@ async def test_a_storm_of_cancellations_leaves_no_trace(client: OptimizedRedis) 
     assert wrong == 0
     await until(lambda: client.metrics["in_flight"] == 0)
     metrics = await balanced(client)
-    assert metrics["cancelled"] > 400
+    assert metrics["cancelled"] >= 400
     assert metrics["connects"] == 3
     assert await client.batch_get([f"k{n}" for n in range(1_000)]) == [str(n).encode() for n in range(1_000)]
 

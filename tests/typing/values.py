@@ -14,7 +14,7 @@ class User(BaseModel):
 
 
 user_cache = ModelCache[User](model_class=User, prefix="users:", l1_max_size=1000, l2_default_ttl=3600)
-inferred = ModelCache(User, "users:", copy="deep", dictionaries=[Dictionary(Path("users").read_bytes())])
+inferred = ModelCache(User, "users:", copy="deep")
 
 
 async def load() -> User:
@@ -36,6 +36,7 @@ async def use(client: RemoteClient) -> None:
     await inferred.set_many(many | {"user:124": loaded})
     drifted: int = (await inferred.get_stats()).drifted
     dictionary = train_dictionary(each.model_dump_json().encode() for each in many.values())
+    of_old: Dictionary = Dictionary(Path("users").read_bytes())
     embeddings = Codecs(VectorCodec("float16", returns="numpy"), *GENERAL)
-    tier = RemoteTier(client, prefix="e:", codecs=embeddings, dictionaries=[dictionary])
+    tier = RemoteTier(client, prefix="e:", codecs=embeddings, dictionaries=[dictionary, of_old])
     assert await tier.set("k", [0.5] * 768, ttl_seconds=60, born_epoch_s=0.0), (found, drifted)
