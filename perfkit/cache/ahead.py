@@ -8,7 +8,7 @@ request (a session, a user's rights) must say that it is not `repeatable`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from perfkit.cache.fetch import Fetch, Wanted
 from perfkit.cache.prefetch import Prefetcher
@@ -16,6 +16,8 @@ from perfkit.cache.tiers import Tiers
 from perfkit.resilience import Flight
 
 __all__ = ["Ahead"]
+
+MakeFetch: TypeAlias = Callable[[Wanted[Any]], Fetch[Any]]
 
 _MOST_WAYS = 10_000
 
@@ -26,9 +28,9 @@ class Ahead:
     def __init__(self, tiers: Tiers, prefetcher: Prefetcher) -> None:
         self.prefetcher = prefetcher
         self._tiers = tiers
-        self._ways: dict[str, Fetch[Any]] = {}
+        self._ways: dict[str, tuple[Wanted[Any], MakeFetch]] = {}
 
-    def asked(self, wanted: Wanted[Any], fetch: Fetch[Any], *, loaded: bool) -> None:
+    def asked(self, wanted: Wanted[Any], fetch: MakeFetch, *, loaded: bool) -> None:
         """Learn how a key is loaded, and whether somebody had to wait for the origin."""
         if loaded:
             self.prefetcher.loaded()
@@ -37,16 +39,18 @@ class Ahead:
         ways = self._ways
         if wanted.full_key not in ways and len(ways) >= _MOST_WAYS:
             del ways[next(iter(ways))]
-        ways[wanted.full_key] = fetch
+        ways[wanted.full_key] = wanted, fetch
 
     def follow(self, full_key: str) -> None:
         """Learn that a key was asked for, and fetch what probably comes next."""
         for successor in self.prefetcher.asked(full_key):
-            fetch = self._ways.get(successor)
-            if fetch is None or not self._tiers.flights.start(successor, self._fetching(successor, fetch)):
+            way = self._ways.get(successor)
+            if way is None or not self._tiers.flights.start(successor, self._fetching(*way)):
                 self.prefetcher.returned(successor)
 
-    def _fetching(self, full_key: str, fetch: Fetch[Any]) -> Callable[[Flight], Awaitable[Any]]:
+    def _fetching(self, wanted: Wanted[Any], make: MakeFetch) -> Callable[[Flight], Awaitable[Any]]:
+        full_key, fetch = wanted.full_key, make(wanted)
+
         async def work(flight: Flight) -> Any:
             try:
                 result = await fetch(flight)

@@ -252,6 +252,8 @@ class Fetch(Generic[T]):
         """Return an answer that may stand in for a new one, and let the origin rest for a while."""
         tiers, settings, key = self._tiers, self._tiers.settings, self._wanted.full_key
         now, bound = tiers.clock(), settings.stale_if_error_seconds
+        if self._behind:
+            bound = max(bound, settings.stale_while_revalidate_seconds)
         entry, tier = tiers.usable(key, now), "l1"
         if entry is None and self._old is not None:
             age = tiers.epoch() - self._old.born_s

@@ -67,7 +67,7 @@ class Serving:
         result = await self._asked(wanted)
         if self._watched:
             if self.ahead is not None:
-                self.ahead.asked(wanted, self._fetch(wanted), loaded=result.tier == "origin")
+                self.ahead.asked(wanted, self._fetch, loaded=result.tier == "origin")
             self._watch(wanted.full_key, result.tier)
         return result
 

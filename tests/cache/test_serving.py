@@ -323,3 +323,17 @@ async def test_the_cache_advises_from_what_it_hears() -> None:
     assert any("l1_max_entries" in str(suggestion) for suggestion in advice.suggestions)
     with pytest.raises(SettingsError, match="record_share"):
         memory_only().advise()
+
+
+@virtually
+async def test_an_origin_that_fails_while_revalidating_rests_too() -> None:
+    cache = memory_only(stale_while_revalidate_seconds=300, retry_after_error_seconds=10)
+    origin = Origin("old", wait_s=0.01)
+    await cache.get_or_load("k", origin)
+    origin.answer = ValueError("down")
+    await asyncio.sleep(100)
+    for _ in range(40):
+        assert (await cache.lookup("k", origin)).value == "old"
+        await asyncio.sleep(0.5)
+
+    assert origin.calls == 1 + 2
