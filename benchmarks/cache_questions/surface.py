@@ -25,7 +25,9 @@ REPLAYED_EVERY = 29
 async def modelled(_rounds: int) -> str:
     """Model 144 cells at once, replay some of them one by one, and demand the same hits."""
     workload = stand_in()
-    took, ratios = timed(lambda: CacheModel(workload).surface(SIZES, TTLS_S, L2_TTL_S))
+    took, ratios = timed(
+        lambda: CacheModel(workload).surface(SIZES, TTLS_S, L2_TTL_S, ttl_jitter=CacheSettings().ttl_jitter)
+    )
     cells = list(itertools.product(range(len(SIZES)), range(len(TTLS_S))))[::REPLAYED_EVERY]
     replays, worst = [], 0.0
     for row, column in cells:

@@ -41,17 +41,18 @@ def look_up(
     def get(key: str, now: float | None = None) -> Entry | None:
         nonlocal hits, misses
         entry = find(key)
-        if now is None:
-            now = clock() if own_time else monotonic_s()
-        if entry is not None and now <= entry.expires_s:
-            hits += 1
-            uses = entry.uses
-            if uses < 3:
-                if uses != -1:
-                    entry.uses = uses + 1
-            elif uses > 3:
-                touch(key)
-            return entry
+        if entry is not None:
+            if now is None:
+                now = clock() if own_time else monotonic_s()
+            if now <= entry.expires_s:
+                hits += 1
+                uses = entry.uses
+                if uses != 3:  # what is in use has three, and is done
+                    if uses > 3:
+                        touch(key)
+                    elif uses != -1:
+                        entry.uses = uses + 1
+                return entry
         misses += 1
         if missed is not None:
             missed(key)
