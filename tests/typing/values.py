@@ -1,7 +1,5 @@
 """What users of typed values write, checked by mypy and never run."""
 
-from pathlib import Path
-
 from pydantic import BaseModel
 
 from perfkit.cache import ModelCache, RemoteTier, train_dictionary
@@ -36,7 +34,7 @@ async def use(client: RemoteClient) -> None:
     await inferred.set_many(many | {"user:124": loaded})
     drifted: int = (await inferred.get_stats()).drifted
     dictionary = train_dictionary(each.model_dump_json().encode() for each in many.values())
-    of_old: Dictionary = Dictionary(Path("users").read_bytes())
+    of_old: Dictionary = Dictionary(b"what was trained before")
     embeddings = Codecs(VectorCodec("float16", returns="numpy"), *GENERAL)
     tier = RemoteTier(client, prefix="e:", codecs=embeddings, dictionaries=[dictionary, of_old])
     assert await tier.set("k", [0.5] * 768, ttl_seconds=60, born_epoch_s=0.0), (found, drifted)
