@@ -90,6 +90,7 @@ class Serving:
         if joined:
             counts.joined += 1
             return CacheResult(result.value, "joined", result.age_seconds, stale=result.stale)
+        self._weigh(wanted.full_key, result.tier)
         if result.tier == "l2":
             counts.l2_hits += 1
             self._renew_if_due(wanted, result)
@@ -182,6 +183,17 @@ class Serving:
         counts.saved_seconds += entry.load_seconds
         counts.hit_bytes += entry.weight
         return self.result(entry)
+
+    def _weigh(self, full_key: str, tier: Tier) -> None:
+        """Count the bytes of an answer that memory had not, and the time that Redis saved."""
+        entry = self._tiers.memory.peek(full_key)
+        if entry is None:
+            return  # too heavy for memory, or overtaken
+        if tier == "origin":
+            self.counts.load_bytes += entry.weight
+        else:
+            self.counts.hit_bytes += entry.weight
+            self.counts.saved_seconds += entry.load_seconds
 
     def _watch(self, full_key: str, tier: Tier) -> None:
         """Let the recorder and the prefetcher know of a request that was answered."""

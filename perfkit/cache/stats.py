@@ -21,6 +21,7 @@ class Counts:
         "joined",
         "l1_hits",
         "l2_hits",
+        "load_bytes",
         "load_errors",
         "load_seconds",
         "loads",
@@ -33,7 +34,7 @@ class Counts:
         self.asked = self.l1_hits = self.l2_hits = self.joined = self.stale = 0
         self.loads = self.background = self.load_errors = self.timeouts = 0
         self.load_seconds = self.saved_seconds = 0.0
-        self.hit_bytes = 0
+        self.hit_bytes = self.load_bytes = 0
 
     def stats(self, **others: Any) -> CacheStats:
         """Return the counts as a value, with what the tiers know beside them."""
@@ -63,6 +64,7 @@ class CacheStats:
     load_seconds: float
     saved_seconds: float
     hit_bytes: int
+    load_bytes: int
     cost_per_load: float
     l1_entries: int
     l1_bytes: int
@@ -84,6 +86,12 @@ class CacheStats:
     def l1_hit_ratio(self) -> float:
         """Share of requests answered without asking Redis."""
         return (self.l1_hits + self.joined) / self.requests if self.requests else 0.0
+
+    @property
+    def byte_hit_ratio(self) -> float:
+        """Share of bytes answered without the origin; of answers that memory has room for."""
+        whole = self.hit_bytes + self.load_bytes
+        return self.hit_bytes / whole if whole else 0.0
 
     @property
     def time_saved_ratio(self) -> float:

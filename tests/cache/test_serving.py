@@ -254,6 +254,9 @@ async def test_each_request_is_counted_once_by_the_tier_that_answered() -> None:
     assert first.load_seconds == pytest.approx(2.0)
     assert first.saved_seconds == pytest.approx(2.0)
     assert first.time_saved_ratio == pytest.approx(0.5)
+    assert first.byte_hit_ratio == pytest.approx(0.5)
+    assert second.byte_hit_ratio == 1.0
+    assert second.saved_seconds == pytest.approx(4.0)
 
 
 @virtually
