@@ -167,10 +167,16 @@ def svg_of(canvas: Canvas, *, prefix: str, title: str, description: str) -> str:
 
 
 def _with_prefix(drawn: str, prefix: str) -> str:
+    """Number the ids that something refers to, in the order they come.
+
+    Matplotlib makes them of hashes of coordinates, in whose last bit its layout is not the same each time.
+    """
     used = set(re.findall(r'href="#([^"]+)"', drawn)) | set(re.findall(r"url\(#([^)]+)\)", drawn))
-    drawn = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", drawn)
-    drawn = re.sub(r'(?:xlink:)?href="#', f'href="#{prefix}-', drawn)
-    return drawn.replace("url(#", f"url(#{prefix}-")
+    given = [name for name in re.findall(r' id="([^"]+)"', drawn) if name in used]
+    new = {name: f"{prefix}-{number}" for number, name in enumerate(dict.fromkeys(given), 1)}
+    drawn = re.sub(r' id="([^"]+)"', lambda m: f' id="{new[m[1]]}"' if m[1] in new else "", drawn)
+    drawn = re.sub(r'(?:xlink:)?href="#([^"]+)"', lambda m: f'href="#{new.get(m[1], m[1])}"', drawn)
+    return re.sub(r"url\(#([^)]+)\)", lambda m: f"url(#{new.get(m[1], m[1])})", drawn)
 
 
 def _with_page_colours(drawn: str) -> str:
