@@ -26,7 +26,7 @@ from perfkit.cache.tiers import Tiers
 from perfkit.events import RenewalFailed
 from perfkit.resilience import Flight
 
-__all__ = ["CacheResult", "Fetch", "Tier", "Wanted"]
+__all__ = ["CacheResult", "Fetch", "Reading", "Tier", "Wanted"]
 
 T = TypeVar("T")
 
@@ -66,8 +66,69 @@ class Wanted(Generic[T]):
     repeatable: bool = True
 
 
-class Fetch(Generic[T]):
-    """One walk past memory."""
+class Reading(Generic[T]):
+    """The first part of the way: what Redis has is kept in memory and returned."""
+
+    def __init__(self, tiers: Tiers, full_key: str, l1_ttl_seconds: float) -> None:
+        self._tiers = tiers
+        self._full_key = full_key
+        self._l1_ttl_seconds = l1_ttl_seconds
+
+    async def from_remote(self, still_current: Callable[[], bool]) -> CacheResult[T] | None:
+        """Return what Redis has if it will do, and keep it if it is still current when it has come."""
+        tiers = self._tiers
+        stored = await tiers.read(self._full_key)
+        if stored is None:
+            return None
+        now_epoch = tiers.epoch()
+        left, age = stored.fresh_until_s - now_epoch, now_epoch - stored.born_s
+        if not self._will_do(stored, left):
+            return None
+        if still_current():
+            own = jittered_seconds(self._l1_ttl_seconds, self._full_key, tiers.settings.ttl_jitter, "l1")
+            self._remember(stored.value, own, left, age + left, age, stored.load_seconds, stored.tags)
+        return CacheResult(cast("T", stored.value), "l2", age, stale=left < 0)
+
+    def _will_do(self, stored: Stored, left: float) -> bool:
+        """Tell whether an answer with so much of its life left may be returned."""
+        return left + self._tiers.settings.stale_while_revalidate_seconds >= 0
+
+    def _remember(
+        self,
+        value: object,
+        own: float,
+        left: float,
+        life: float,
+        age: float,
+        load_seconds: float,
+        tags: tuple[str, ...],
+    ) -> None:
+        """Keep an answer in memory for `own` seconds, but never for longer than is `left` of its `life`."""
+        tiers = self._tiers
+        now = tiers.clock()
+        held = tiers.memory.peek(self._full_key, now)
+        if held is not None and held.born_s > now - age + _SAME_BIRTH_S:
+            return  # what was set while this was under way is younger
+        ttl = max(min(own, left), 0.0)
+        expires = now + ttl
+        if own < left:  # Redis will have it: renewing takes a read
+            early = early_from_s(tiers.settings, expires - own, expires, tiers.remote_read_seconds)
+        else:
+            early = early_from_s(tiers.settings, expires - life, expires, load_seconds)
+        tiers.memory.set(
+            self._full_key,
+            value,
+            ttl_seconds=ttl,
+            stale_seconds=max(tiers.stale_seconds + min(left, 0.0), 0.0),
+            born_s=now - age,
+            refresh_s=early,
+            load_seconds=load_seconds,
+            tags=tags,
+        )
+
+
+class Fetch(Reading[T]):
+    """The whole way, once for all who wait."""
 
     def __init__(
         self,
@@ -90,7 +151,7 @@ class Fetch(Generic[T]):
                 Redis will not do then.
             renewing: The answer at hand that is to be renewed before its end; None when there is none.
         """
-        self._tiers = tiers
+        super().__init__(tiers, wanted.full_key, wanted.l1_ttl_seconds)
         self._counts = counts
         self._wanted = wanted
         self._namespace = namespace
@@ -129,23 +190,12 @@ class Fetch(Generic[T]):
         finally:
             await lock.release(key, token)
 
-    async def from_remote(self, still_current: Callable[[], bool]) -> CacheResult[T] | None:
-        """Return what Redis has if it will do; remember it as the older answer if it is past its end."""
-        tiers, wanted = self._tiers, self._wanted
-        stored = await tiers.read(wanted.full_key)
-        if stored is None:
-            return None
-        now_epoch = tiers.epoch()
-        left, age = stored.fresh_until_s - now_epoch, now_epoch - stored.born_s
-        revalidates = left < 0 <= left + tiers.settings.stale_while_revalidate_seconds
-        if not (left >= 0 or (revalidates and not self._behind)) or self._asks_again(stored, left):
-            self._old = stored
-            return None
-        if still_current():
-            own = jittered_seconds(wanted.l1_ttl_seconds, wanted.full_key, tiers.settings.ttl_jitter, "l1")
-            life = age + left
-            self._remember(stored.value, own, left, life, age, stored.load_seconds, stored.tags)
-        return CacheResult(cast("T", stored.value), "l2", age, stale=revalidates)
+    def _will_do(self, stored: Stored, left: float) -> bool:
+        allowed = left >= 0 if self._behind else super()._will_do(stored, left)
+        if allowed and not self._asks_again(stored, left):
+            return True
+        self._old = stored
+        return False
 
     def _asks_again(self, stored: Stored, left: float) -> bool:
         """Tell whether a renewal that finds this in Redis still has to ask the origin."""
@@ -214,39 +264,6 @@ class Fetch(Generic[T]):
             return self._wanted.l2_ttl_seconds
         adaptive.refreshed(self._namespace, self._wanted.full_key, digest_of(payload), born_epoch)
         return adaptive.ttl_seconds(self._namespace, self._wanted.l2_ttl_seconds)
-
-    def _remember(
-        self,
-        value: object,
-        own: float,
-        left: float,
-        life: float,
-        age: float,
-        load_seconds: float,
-        tags: tuple[str, ...],
-    ) -> None:
-        """Keep an answer in memory for `own` seconds, but never for longer than is `left` of its `life`."""
-        tiers = self._tiers
-        now = tiers.clock()
-        held = tiers.memory.peek(self._wanted.full_key, now)
-        if held is not None and held.born_s > now - age + _SAME_BIRTH_S:
-            return  # what was set while this was under way is younger
-        ttl = max(min(own, left), 0.0)
-        expires = now + ttl
-        if own < left:  # Redis will have it: renewing takes a read
-            early = early_from_s(tiers.settings, expires - own, expires, tiers.remote_read_seconds)
-        else:
-            early = early_from_s(tiers.settings, expires - life, expires, load_seconds)
-        tiers.memory.set(
-            self._wanted.full_key,
-            value,
-            ttl_seconds=ttl,
-            stale_seconds=max(tiers.stale_seconds + min(left, 0.0), 0.0),
-            born_s=now - age,
-            refresh_s=early,
-            load_seconds=load_seconds,
-            tags=tags,
-        )
 
     def _older(self, failure: Exception) -> CacheResult[T] | None:
         """Return an answer that may stand in for a new one, and let the origin rest for a while."""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from perfkit.cache.ahead import Ahead
 from perfkit.cache.entry import Entry
-from perfkit.cache.fetch import CacheResult, Fetch, Tier, Wanted
+from perfkit.cache.fetch import CacheResult, Fetch, Reading, Tier, Wanted
 from perfkit.cache.freshness import is_due
 from perfkit.cache.prefetch import Prefetcher
 from perfkit.cache.stats import Counts
@@ -109,10 +109,8 @@ class Serving:
         if entry is not None and now <= entry.expires_s:
             return self._hit(entry, now)
         changes = tiers.changes
-        wanted = Wanted(full_key, _no_origin, settings.l1_ttl_seconds, settings.l2_ttl_seconds)
-        found = await Fetch(tiers, counts, wanted, namespace=self._namespace).from_remote(
-            lambda: tiers.changes == changes
-        )
+        reading: Reading[Any] = Reading(tiers, full_key, settings.l1_ttl_seconds)
+        found = await reading.from_remote(lambda: tiers.changes == changes)
         counts.l2_hits += found is not None
         return found
 
@@ -217,7 +215,3 @@ class Serving:
         return CacheResult(
             entry.value, "l1", now - entry.born_s, now - entry.filled_s, stale=now > entry.expires_s
         )
-
-
-async def _no_origin() -> Any:
-    raise NotImplementedError
