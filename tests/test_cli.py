@@ -103,7 +103,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, "it never came to pass"
-        time.sleep(0.005)
+        time.sleep(0.005)  # another process is waited for, which raises no event here
 
 
 @pytest.fixture

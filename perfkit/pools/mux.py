@@ -13,7 +13,7 @@ from perfkit.pools.failures import PoolClosed, RedisLost, RedisTimeout
 from perfkit.pools.gate import Gate
 from perfkit.pools.handshake import open_connection
 from perfkit.pools.settings import PoolSettings
-from perfkit.pools.wire import MuxConnection, Push
+from perfkit.pools.wire import MuxConnection
 from perfkit.resilience import Watchdog
 
 __all__ = ["MuxTransport"]
@@ -36,13 +36,11 @@ class MuxTransport:
         connection: Mapping[str, Any],
         *,
         replica: bool = False,
-        on_push: Push | None = None,
     ) -> None:
         self._gate = gate
         self._settings = settings
         self._connection = connection
         self._replica = replica
-        self._on_push = on_push
         self._slots: list[MuxConnection | None] = [None] * settings.mux_connections
         self._opening: dict[int, asyncio.Task[MuxConnection]] = {}
         self._turn = 0
@@ -167,7 +165,6 @@ class MuxTransport:
             where=self._gate.where,
             on_sending=self._sending,
             on_lost=self._lost,
-            on_push=self._on_push,
             flush_max_commands=self._settings.flush_max_commands,
             flush_max_bytes=self._settings.flush_max_bytes,
         )

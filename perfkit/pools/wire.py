@@ -35,10 +35,7 @@ from redis.exceptions import DataError
 
 from perfkit.pools.failures import RedisLost, RedisTimeout, blames_server
 
-__all__ = ["Ledger", "MuxConnection", "Push", "Run", "pack", "pack_many"]
-
-Push = Callable[[list[Any]], None]
-"""Hears what Redis says without having been asked, such as invalidations."""
+__all__ = ["Ledger", "MuxConnection", "Run", "pack", "pack_many"]
 
 _MORE: Final = object()
 _parse_error: Callable[[str], Exception] = BaseParser.parse_error
@@ -90,7 +87,6 @@ class MuxConnection(asyncio.Protocol):
         where: str = "",
         on_sending: Callable[[], None],
         on_lost: Callable[[MuxConnection], None],
-        on_push: Push | None = None,
         flush_max_commands: int = 512,
         flush_max_bytes: int = 262_144,
     ) -> None:
@@ -101,7 +97,6 @@ class MuxConnection(asyncio.Protocol):
         self._loop = loop
         self._on_sending = on_sending
         self._on_lost = on_lost
-        self._on_push = on_push
         self._flush_max_commands = flush_max_commands
         self._flush_max_bytes = flush_max_bytes
         self._reader = hiredis.Reader(notEnoughData=_MORE, replyError=_parse_error)
@@ -185,7 +180,7 @@ class MuxConnection(asyncio.Protocol):
             self._reader.feed(data)
             while (reply := gets()) is not _MORE:
                 if type(reply) is hiredis.PushNotification:
-                    self._pushed(reply)
+                    # nobody here listens: `perfkit.pools.listener` has a connection for that
                     continue
                 future, sent_s, generation, many = entry = pending.popleft()
                 if many is not None:
@@ -270,10 +265,6 @@ class MuxConnection(asyncio.Protocol):
             self._on_sending()
         self._pending.append((future, self._now_s, generation, many))
         return future
-
-    def _pushed(self, message: Sequence[Any]) -> None:
-        if self._on_push is not None:
-            self._on_push(list(message))
 
     def _flush(self) -> None:
         self._flushing = False

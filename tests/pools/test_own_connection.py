@@ -130,7 +130,7 @@ async def test_a_server_that_stalls_beside_our_own_stall_is_still_given_up(opene
     """The time granted is that of our absence, not for ever."""
 
     def answer(_command: Command, _visit: Visit) -> Answer:
-        time.sleep(0.2)
+        time.sleep(0.2)  # as above, and then no answer
         return None
 
     async with scripted(answer) as server, asyncio.timeout(10):

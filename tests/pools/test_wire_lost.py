@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -72,34 +71,14 @@ async def test_what_is_asked_of_a_connection_that_is_closing_is_not_sent() -> No
         assert not server.heard
 
 
-async def test_a_listener_that_raises_costs_no_place() -> None:
-    """The reply before the push was handed out, so its place is free, though the connection ends."""
-    gate = Gate("default", PoolSettings(), probe=null_probe)
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _loop, _context: None)  # asyncio reports what the listener raised
-
-    def listen(_message: list[Any]) -> None:
-        raise KeyError("listener")
-
+async def test_what_redis_says_unasked_is_nobody_s_reply(opened: Opened) -> None:
+    """A push between two replies is passed over, and the connection lives on."""
     async with scripted(lambda _command, _visit: bulk("v") + b">1\r\n+invalidate\r\n") as server:
-        _, connection = await loop.create_connection(
-            lambda: MuxConnection(
-                "default",
-                gate,
-                loop,
-                on_sending=lambda: None,
-                on_lost=lambda _connection: None,
-                on_push=listen,
-            ),
-            "127.0.0.1",
-            server.port,
-        )
-        generation = await gate.enter()
+        client = opened(server.endpoint, retries=0)
 
-        assert await connection.call(pack(("GET", "a")), generation) == b"v"
-
-        await connection.aclose()
-        assert gate.limiter.in_flight == 0
+        assert [await client.get("a"), await client.get("b")] == [b"v", b"v"]
+        assert client.metrics["in_flight"] == 0
+        assert len(server.visits) == 1
 
 
 @pytest.mark.parametrize("unasked", [b"$1\r\nv\r\n", b"garbage\r\n", b"-ERR unasked\r\n"])
