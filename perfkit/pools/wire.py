@@ -180,7 +180,7 @@ class MuxConnection(asyncio.Protocol):
             self._reader.feed(data)
             while (reply := gets()) is not _MORE:
                 if type(reply) is hiredis.PushNotification:
-                    # nobody here listens: `perfkit.pools.listener` has a connection for that
+                    # Nobody here listens: `perfkit.pools.listener` has a connection for that
                     continue
                 future, sent_s, generation, many = entry = pending.popleft()
                 if many is not None:
