@@ -15,6 +15,7 @@ it; nothing here knows an area.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
@@ -81,6 +82,8 @@ class KnobInfo:
     at_most: float | None
     below: float | None
     choices: tuple[str, ...]
+    pattern: str = ""
+    """What a text must match as a whole; empty where any will do."""
 
     _NAMES: ClassVar[dict[type, str]] = {
         bool: "true or false",
@@ -94,6 +97,8 @@ class KnobInfo:
         """The legal values in words, for error messages and the settings page."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
+        if self.pattern:
+            return f"text like {self.pattern}"
         limits = ((">=", self.at_least), (">", self.above), ("<=", self.at_most), ("<", self.below))
         bounds = " and ".join(f"{sign} {limit}" for sign, limit in limits if limit is not None)
         return self._NAMES[self.kind] + (f" {bounds}" if bounds else "")
@@ -108,7 +113,9 @@ class KnobInfo:
         if self.kind is bool:
             return isinstance(value, bool)
         if self.kind is str:
-            return isinstance(value, str) and (not self.choices or value in self.choices)
+            if not isinstance(value, str) or (self.choices and value not in self.choices):
+                return False
+            return not self.pattern or re.fullmatch(self.pattern, value) is not None
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             return False
         if self.kind is int and value != int(value):
@@ -222,11 +229,14 @@ def _info(path: str, field: FieldInfo, value: Value) -> KnobInfo:
                 bounds["at_most"] = bound
             case annotated_types.Lt(bound):
                 bounds["below"] = bound
+    pattern = next((rule for item in field.metadata if (rule := getattr(item, "pattern", None))), "")
     choices = tuple(get_args(field.annotation)) if get_origin(field.annotation) is Literal else ()
     kind: Any = str if choices else field.annotation
     if kind not in (bool, int, float, str):
         raise TypeError(f"{path} has kind {field.annotation}; a knob is a bool, int, float, str or Literal")
-    return KnobInfo(path, kind, value, knob, field.description or "", choices=choices, **bounds)
+    return KnobInfo(
+        path, kind, value, knob, field.description or "", choices=choices, pattern=pattern, **bounds
+    )
 
 
 def _as_settings_error(section: Section, refusal: ValidationError) -> SettingsError:

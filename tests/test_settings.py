@@ -27,6 +27,8 @@ def legal_values(info: KnobInfo) -> st.SearchStrategy[Value]:
         return st.booleans()
     if info.choices:
         return st.sampled_from(info.choices)
+    if info.pattern:
+        return st.from_regex(info.pattern, fullmatch=True).filter(info.admits)
     assert info.at_most is not None, f"{info.path} has no upper bound"
     lowest = info.above if info.at_least is None else info.at_least
     assert lowest is not None, f"{info.path} has no lower bound"
@@ -88,10 +90,12 @@ def test_no_knob_is_left_out_of_the_fingerprint() -> None:
     """Moving any one knob moves it."""
     prints = {Settings().fingerprint}
     for path, info in KNOBS.items():
-        other: Value = (
-            next(choice for choice in info.choices if choice != info.default) if info.choices else ""
-        )
-        if not info.choices:
+        other: Value
+        if info.choices:
+            other = next(choice for choice in info.choices if choice != info.default)
+        elif info.pattern:
+            other = "page,per_page"
+        else:
             other = not info.default if info.kind is bool else _moved(info)
         prints.add(replaced(Settings(), {path: other}).fingerprint)
 

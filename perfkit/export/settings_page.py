@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from perfkit.knobs import KnobInfo, Section, iter_knobs
 from perfkit.settings import Settings
 
@@ -25,15 +27,15 @@ def settings_page() -> str:
 
 def _tables(section: Section, path: str) -> str:
     inner = [name for name in type(section).model_fields if isinstance(getattr(section, name), Section)]
-    if not inner:
-        return "\n" + _table(section, path)
-    return "".join(
-        f"\n### {path}.{name}\n\n{_table(getattr(section, name), f'{path}.{name}')}" for name in inner
+    own = [info for info in iter_knobs(section) if "." not in info.path]
+    return ("\n" + _table(own, path) if own else "") + "".join(
+        f"\n### {path}.{name}\n\n{_table(iter_knobs(getattr(section, name)), f'{path}.{name}')}"
+        for name in inner
     )
 
 
-def _table(section: Section, path: str) -> str:
-    rows = "".join(_row(info, path) for info in iter_knobs(section))
+def _table(knobs: Iterable[KnobInfo], path: str) -> str:
+    rows = "".join(_row(info, path) for info in knobs)
     return "| knob | default | unit | allowed | trades | what it does |\n|---|---|---|---|---|---|\n" + rows
 
 
@@ -43,7 +45,7 @@ def _row(info: KnobInfo, path: str) -> str:
         f"`{path}.{info.path}`",
         f"`{info.default}`",
         info.knob.unit,
-        info.allowed,
+        info.allowed.replace("|", "\\|"),
         info.knob.trades,
         summary,
     )

@@ -134,6 +134,8 @@ def _condition(info: KnobInfo) -> str:
     name = f"var.tuning.{info.path}"
     if info.choices:
         return f"contains({json.dumps(list(info.choices))}, {name})"
+    if info.pattern:
+        return f"can(regex({json.dumps(info.pattern)}, {name}))"
     limits: Iterator[str] = (
         f"{name} {sign} {_literal(limit)}"
         for sign, limit in ((">=", info.at_least), (">", info.above), ("<=", info.at_most), ("<", info.below))

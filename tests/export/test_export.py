@@ -195,6 +195,8 @@ def test_terraform_and_pydantic_judge_alike_at_every_bound(tmp_path: Path) -> No
 def _probing(info: KnobInfo) -> list[object]:
     if info.choices:
         return [*info.choices, "nonsense"]
+    if info.pattern:
+        return [info.default, "page,per_page", "a b", "a,,b", "page\n", ""]
     if info.kind is bool:
         return [True, False]
     low = info.at_least if info.at_least is not None else info.above

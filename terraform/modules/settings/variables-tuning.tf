@@ -159,9 +159,40 @@ variable "tuning" {
       record_share                   = optional(number, 0)
     }), {})
     asgi = optional(object({
-      compress_responses  = optional(bool, true)
-      compress_min_bytes  = optional(number, 1024)
-      browser_ttl_seconds = optional(number, 60)
+      compress_responses                            = optional(bool, true)
+      compress_min_bytes                            = optional(number, 1024)
+      compress_min_gain                             = optional(number, 0.05)
+      compress_objective                            = optional(string, "latency")
+      compress_codings                              = optional(string, "all")
+      compress_zstd_level                           = optional(number, 0)
+      compress_brotli_level                         = optional(number, 0)
+      compress_gzip_level                           = optional(number, 0)
+      compress_offload_ms                           = optional(number, 1)
+      compress_lag_ms                               = optional(number, 20)
+      compress_noise_bytes                          = optional(number, 0)
+      compress_cross_site                           = optional(bool, true)
+      optimize_payloads                             = optional(bool, true)
+      fields_max_bytes                              = optional(number, 8388608)
+      fields_compile_after                          = optional(number, 3)
+      fields_compiled_masks                         = optional(number, 256)
+      add_cache_control                             = optional(bool, true)
+      browser_ttl_seconds                           = optional(number, 0)
+      response_cache                                = optional(bool, false)
+      response_cache_ttl_seconds                    = optional(number, 0)
+      response_cache_stale_while_revalidate_seconds = optional(number, 0)
+      response_cache_stale_if_error_seconds         = optional(number, 0)
+      response_cache_max_bytes                      = optional(number, 1048576)
+      response_cache_patience_seconds               = optional(number, 5)
+      track_response_time                           = optional(bool, true)
+      edge = optional(object({
+        enabled                   = optional(bool, false)
+        default_ttl_seconds       = optional(number, 0)
+        max_ttl_seconds           = optional(number, 86400)
+        client_ttl_seconds        = optional(number, 3600)
+        negative_ttl_seconds      = optional(number, 0)
+        serve_while_stale_seconds = optional(number, 0)
+        query_parameters          = optional(string, "*")
+      }), {})
     }), {})
     vertex = optional(object({
       batch_window_ms          = optional(number, 10)
@@ -867,8 +898,123 @@ variable "tuning" {
   }
 
   validation {
+    condition     = var.tuning.asgi.compress_min_gain >= 0 && var.tuning.asgi.compress_min_gain <= 0.9
+    error_message = "asgi.compress_min_gain must be a number >= 0 and <= 0.9."
+  }
+
+  validation {
+    condition     = contains(["latency", "cost"], var.tuning.asgi.compress_objective)
+    error_message = "asgi.compress_objective must be one of latency, cost."
+  }
+
+  validation {
+    condition     = contains(["all", "no-zstd", "no-brotli", "gzip"], var.tuning.asgi.compress_codings)
+    error_message = "asgi.compress_codings must be one of all, no-zstd, no-brotli, gzip."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.compress_zstd_level >= 0 && var.tuning.asgi.compress_zstd_level <= 19 && var.tuning.asgi.compress_zstd_level == floor(var.tuning.asgi.compress_zstd_level)
+    error_message = "asgi.compress_zstd_level must be a whole number >= 0 and <= 19."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.compress_brotli_level >= 0 && var.tuning.asgi.compress_brotli_level <= 11 && var.tuning.asgi.compress_brotli_level == floor(var.tuning.asgi.compress_brotli_level)
+    error_message = "asgi.compress_brotli_level must be a whole number >= 0 and <= 11."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.compress_gzip_level >= 0 && var.tuning.asgi.compress_gzip_level <= 9 && var.tuning.asgi.compress_gzip_level == floor(var.tuning.asgi.compress_gzip_level)
+    error_message = "asgi.compress_gzip_level must be a whole number >= 0 and <= 9."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.compress_offload_ms >= 0.1 && var.tuning.asgi.compress_offload_ms <= 1000
+    error_message = "asgi.compress_offload_ms must be a number >= 0.1 and <= 1000."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.compress_lag_ms >= 0 && var.tuning.asgi.compress_lag_ms <= 10000
+    error_message = "asgi.compress_lag_ms must be a number >= 0 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.compress_noise_bytes >= 0 && var.tuning.asgi.compress_noise_bytes <= 256 && var.tuning.asgi.compress_noise_bytes == floor(var.tuning.asgi.compress_noise_bytes)
+    error_message = "asgi.compress_noise_bytes must be a whole number >= 0 and <= 256."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.fields_max_bytes >= 1024 && var.tuning.asgi.fields_max_bytes <= 268435456 && var.tuning.asgi.fields_max_bytes == floor(var.tuning.asgi.fields_max_bytes)
+    error_message = "asgi.fields_max_bytes must be a whole number >= 1024 and <= 268435456."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.fields_compile_after >= 1 && var.tuning.asgi.fields_compile_after <= 1000 && var.tuning.asgi.fields_compile_after == floor(var.tuning.asgi.fields_compile_after)
+    error_message = "asgi.fields_compile_after must be a whole number >= 1 and <= 1000."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.fields_compiled_masks >= 0 && var.tuning.asgi.fields_compiled_masks <= 10000 && var.tuning.asgi.fields_compiled_masks == floor(var.tuning.asgi.fields_compiled_masks)
+    error_message = "asgi.fields_compiled_masks must be a whole number >= 0 and <= 10000."
+  }
+
+  validation {
     condition     = var.tuning.asgi.browser_ttl_seconds >= 0 && var.tuning.asgi.browser_ttl_seconds <= 31536000 && var.tuning.asgi.browser_ttl_seconds == floor(var.tuning.asgi.browser_ttl_seconds)
     error_message = "asgi.browser_ttl_seconds must be a whole number >= 0 and <= 31536000."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.response_cache_ttl_seconds >= 0 && var.tuning.asgi.response_cache_ttl_seconds <= 2592000
+    error_message = "asgi.response_cache_ttl_seconds must be a number >= 0 and <= 2592000."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.response_cache_stale_while_revalidate_seconds >= 0 && var.tuning.asgi.response_cache_stale_while_revalidate_seconds <= 2592000
+    error_message = "asgi.response_cache_stale_while_revalidate_seconds must be a number >= 0 and <= 2592000."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.response_cache_stale_if_error_seconds >= 0 && var.tuning.asgi.response_cache_stale_if_error_seconds <= 2592000
+    error_message = "asgi.response_cache_stale_if_error_seconds must be a number >= 0 and <= 2592000."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.response_cache_max_bytes >= 1024 && var.tuning.asgi.response_cache_max_bytes <= 536870912 && var.tuning.asgi.response_cache_max_bytes == floor(var.tuning.asgi.response_cache_max_bytes)
+    error_message = "asgi.response_cache_max_bytes must be a whole number >= 1024 and <= 536870912."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.response_cache_patience_seconds > 0 && var.tuning.asgi.response_cache_patience_seconds <= 300
+    error_message = "asgi.response_cache_patience_seconds must be a number > 0 and <= 300."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.edge.default_ttl_seconds >= 0 && var.tuning.asgi.edge.default_ttl_seconds <= 31622400 && var.tuning.asgi.edge.default_ttl_seconds == floor(var.tuning.asgi.edge.default_ttl_seconds)
+    error_message = "asgi.edge.default_ttl_seconds must be a whole number >= 0 and <= 31622400."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.edge.max_ttl_seconds >= 0 && var.tuning.asgi.edge.max_ttl_seconds <= 31622400 && var.tuning.asgi.edge.max_ttl_seconds == floor(var.tuning.asgi.edge.max_ttl_seconds)
+    error_message = "asgi.edge.max_ttl_seconds must be a whole number >= 0 and <= 31622400."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.edge.client_ttl_seconds >= 0 && var.tuning.asgi.edge.client_ttl_seconds <= 31622400 && var.tuning.asgi.edge.client_ttl_seconds == floor(var.tuning.asgi.edge.client_ttl_seconds)
+    error_message = "asgi.edge.client_ttl_seconds must be a whole number >= 0 and <= 31622400."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.edge.negative_ttl_seconds >= 0 && var.tuning.asgi.edge.negative_ttl_seconds <= 1800 && var.tuning.asgi.edge.negative_ttl_seconds == floor(var.tuning.asgi.edge.negative_ttl_seconds)
+    error_message = "asgi.edge.negative_ttl_seconds must be a whole number >= 0 and <= 1800."
+  }
+
+  validation {
+    condition     = var.tuning.asgi.edge.serve_while_stale_seconds >= 0 && var.tuning.asgi.edge.serve_while_stale_seconds <= 604800 && var.tuning.asgi.edge.serve_while_stale_seconds == floor(var.tuning.asgi.edge.serve_while_stale_seconds)
+    error_message = "asgi.edge.serve_while_stale_seconds must be a whole number >= 0 and <= 604800."
+  }
+
+  validation {
+    condition     = can(regex("^([*]|[A-Za-z0-9_.-]+(,[A-Za-z0-9_.-]+)*)$", var.tuning.asgi.edge.query_parameters))
+    error_message = "asgi.edge.query_parameters must be text like ^([*]|[A-Za-z0-9_.-]+(,[A-Za-z0-9_.-]+)*)$."
   }
 
   validation {

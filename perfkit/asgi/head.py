@@ -1,0 +1,83 @@
+"""A response's head: its status and fields, while the stages of the middleware change them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from perfkit.asgi.messages import Fields
+from perfkit.asgi.request import joined
+
+__all__ = ["Head"]
+
+
+class Head:
+    """A response's status and fields.
+
+    It holds a list of its own: an application may send the same list with every answer, and finds it as it
+    left it. Names are in small letters here, whatever the application wrote.
+
+    >>> head = Head(200, [(b"Content-Type", b"text/html"), (b"vary", b"Origin")])
+    >>> head.vary_by(b"accept-encoding")
+    >>> head.set(b"etag", b'W/"1"')
+    >>> head.fields
+    [(b'content-type', b'text/html'), (b'vary', b'Origin, accept-encoding'), (b'etag', b'W/"1"')]
+    """
+
+    __slots__ = ("_known", "fields", "status")
+
+    def __init__(self, status: int, headers: Iterable[Iterable[bytes]]) -> None:
+        self.status = status
+        self.fields: Fields = [(bytes(name).lower(), bytes(value)) for name, value in headers]
+        self._known: dict[bytes, bytes] = dict(self.fields)
+        if len(self._known) != len(self.fields):
+            self._known = joined(self.fields)
+
+    def get(self, name: bytes) -> bytes | None:
+        """Return a field's value, its lines joined by commas, or None."""
+        return self._known.get(name)
+
+    def set(self, name: bytes, value: bytes) -> None:
+        """Give a field one value, in place of all it had."""
+        if name in self._known:
+            self._without((name,))
+        self._known[name] = value
+        self.fields.append((name, value))
+
+    def drop(self, *names: bytes) -> None:
+        """Take fields away; those that are not there are not missed."""
+        present = [name for name in names if name in self._known]
+        if present:
+            self._without(present)
+            for name in present:
+                del self._known[name]
+
+    def vary_by(self, name: bytes) -> None:
+        """Say that the answer depends on a request field (RFC 9110 §12.5.5); `*` says so already."""
+        before = self._known.get(b"vary")
+        if before is None:
+            self._known[b"vary"] = name
+            self.fields.append((b"vary", name))
+        elif (after := _merged(before, name)) != before:
+            self.set(b"vary", after)
+
+    def copy(self) -> Head:
+        """Return a head of the same status and fields that changes by itself."""
+        twin = Head.__new__(Head)
+        twin.status, twin.fields, twin._known = self.status, self.fields.copy(), self._known.copy()
+        return twin
+
+    def message(self, **more: Any) -> dict[str, Any]:
+        """Return the message that starts the response."""
+        return {"type": "http.response.start", "status": self.status, "headers": self.fields, **more}
+
+    def _without(self, names: Iterable[bytes]) -> None:
+        gone = frozenset(names)
+        self.fields = [field for field in self.fields if field[0] not in gone]
+
+
+@lru_cache(maxsize=256)
+def _merged(vary: bytes, name: bytes) -> bytes:
+    names = {part.strip().lower() for part in vary.split(b",")}
+    return vary if b"*" in names or name in names else vary + b", " + name

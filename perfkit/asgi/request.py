@@ -1,0 +1,40 @@
+"""A request as the middleware reads it: once, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from perfkit.asgi.messages import Scope
+
+__all__ = ["Request", "joined"]
+
+
+class Request:
+    """A request's method, and its fields by name; a field of several lines is joined by commas (RFC 9110 §5.3).
+
+    >>> lines = [(b"accept-encoding", b"br"), (b"accept-encoding", b"gzip"), (b"host", b"a.example")]
+    >>> request = Request({"type": "http", "method": "GET", "path": "/", "headers": lines})
+    >>> request.get(b"accept-encoding"), request.get(b"cookie")
+    (b'br, gzip', None)
+    """
+
+    __slots__ = ("get", "method", "scope")
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.method: str = scope["method"]
+        lines = scope["headers"]
+        fields: dict[bytes, bytes] = dict(lines)
+        if len(fields) != len(lines):
+            fields = joined(lines)
+        self.get: Callable[[bytes], bytes | None] = fields.get
+        """Return the value of a field, whose name is in small letters, or None."""
+
+
+def joined(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return fields by name, the lines of one name joined in their order."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in lines:
+        before = fields.get(name)
+        fields[name] = value if before is None else before + b", " + value
+    return fields
