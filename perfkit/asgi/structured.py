@@ -156,5 +156,5 @@ class _Reader:
         return self._text[begin : self._at]
 
     def _skip(self, these: bytes) -> None:
-        while self._peek() in these and self._at < len(self._text):
+        while self._at < len(self._text) and self._text[self._at] in these:
             self._at += 1
