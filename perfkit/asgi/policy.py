@@ -74,7 +74,10 @@ class CachePolicy:
             seconds = getattr(self, name)
             if seconds is not None and (type(seconds) is not int or seconds < 0):
                 raise _refused(
-                    f"{name}={seconds!r} is refused: seconds are whole and not negative", name, seconds, ">= 0"
+                    f"{name}={seconds!r} is refused: seconds are whole and not negative",
+                    name,
+                    seconds,
+                    ">= 0",
                 )
         for one, others, why in _CONTRADICTIONS:
             other = next((name for name in others if _is_said(self, name)), None)
@@ -149,9 +152,7 @@ class CachePolicies:
                 )
         self._whole = {pattern: _Rule(pattern, policy) for pattern, policy in rules.items()}
         begun = [rule for pattern, rule in self._whole.items() if pattern.endswith("*")]
-        self._begun = sorted(
-            ((rule.pattern[:-1], rule) for rule in begun), key=lambda pair: -len(pair[0])
-        )
+        self._begun = sorted(((rule.pattern[:-1], rule) for rule in begun), key=lambda pair: -len(pair[0]))
         self._defaults = settings.add_cache_control
         seconds = settings.browser_ttl_seconds
         self._fresh = b"max-age=%d" % seconds if seconds else b"no-cache"
@@ -290,9 +291,7 @@ def _bounded(value: bytes, default_seconds: int, longest_seconds: int) -> bytes:
         return value + b", s-maxage=%d" % seconds if seconds else value
     if named <= longest_seconds:
         return value
-    others = [
-        piece for piece in value.split(b",") if piece.strip().partition(b"=")[0].lower() != b"s-maxage"
-    ]
+    others = [piece for piece in value.split(b",") if piece.strip().partition(b"=")[0].lower() != b"s-maxage"]
     return b",".join(others).strip() + b", s-maxage=%d" % longest_seconds
 
 
