@@ -82,25 +82,32 @@ def whole(
 
 
 class Scripted:
-    """An application that takes its steps, one after another, with every request, and notes what it saw."""
+    """An application that takes its steps, one after another, with every request, and notes what it saw.
 
-    def __init__(self, steps: Iterable[Step]) -> None:
+    `after_each` is called when a message has been sent and the next step is not begun.
+    """
+
+    def __init__(self, steps: Iterable[Step], after_each: Callable[[], Any] = lambda: None) -> None:
         self.steps = list(steps)
         self.scopes: list[Scope] = []
-        self.receives: list[Receive] = []
-        self.sent = 0
+        self.refused: BaseException | None = None
+        """What came of sending a message the server does not take."""
+        self.after_each = after_each
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scopes.append(scope)
-        self.receives.append(receive)
         for step in self.steps:
             if isinstance(step, BaseException):
                 raise step
             if callable(step):
                 await step()
-            else:
+                continue
+            try:
                 await send(step)
-                self.sent += 1
+            except BaseException as error:
+                self.refused = error
+                raise
+            self.after_each()
 
 
 @dataclass
@@ -170,15 +177,28 @@ class Answer:
         return decoded(self.coding, self.raw)
 
 
-async def hear(app: App, request: Scope, incoming: Sequence[Message] = ()) -> Answer:
-    """Ask an application for one answer; what it raises is noted."""
-    answer = Answer()
+async def hear(
+    app: App,
+    request: Scope,
+    incoming: Sequence[Message] = (),
+    *,
+    into: Answer | None = None,
+    strict: bool = False,
+) -> Answer:
+    """Ask an application for one answer; what it raises is noted.
+
+    `into` is filled as the messages come; a `strict` server refuses messages out of order, as uvicorn does.
+    """
+    answer = Answer() if into is None else into
+    order = Order()
     waiting = list(incoming) or [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> Message:
         return waiting.pop(0) if waiting else {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
+        if (reason := order.broken_by(message)) and strict:
+            raise RuntimeError(reason)
         # As a server does, it reads the message at once: what is changed later did not travel.
         answer.messages.append(
             {
@@ -265,25 +285,39 @@ def encoded(coding: str, content: bytes) -> bytes:
     return makers[coding](content)
 
 
-def legal(answer: Answer, *, method: str = "GET") -> None:
-    """Assert that a server may be sent these messages: https://asgi.readthedocs.io/en/latest/specs/www.html."""
-    started = ended = False
-    for message in answer.messages:
+class Order:
+    """The order in which a server takes messages: https://asgi.readthedocs.io/en/latest/specs/www.html."""
+
+    def __init__(self) -> None:
+        self.started = self.ended = False
+
+    def broken_by(self, message: Message) -> str:
+        """Take the next message; return what is wrong with it."""
         kind = message["type"]
         if kind == "http.response.start":
-            assert not started, f"two starts: {answer.types}"
-            started = True
-            assert type(message["status"]) is int
-            for name, value in message.get("headers", ()):
-                assert type(name) is bytes, name
-                assert type(value) is bytes, value
-                assert name == name.lower(), name
+            wrong = "a second start" if self.started else ""
+            self.started = True
         elif kind in ("http.response.body", "http.response.pathsend", "http.response.zerocopysend"):
-            assert started, f"a body before its start: {answer.types}"
-            assert not ended, f"a body after its end: {answer.types}"
-            ended = not message.get("more_body", False)
-    assert started, "nothing was answered"
-    assert ended, f"the response did not end: {answer.types}"
+            wrong = (
+                "a body after its end" if self.ended else "" if self.started else "a body before its start"
+            )
+            self.ended = self.ended or not message.get("more_body", False)
+        else:
+            wrong = ""
+        return wrong
+
+
+def legal(answer: Answer, *, method: str = "GET") -> None:
+    """Assert that a server may be sent these messages, and that they are all of a response."""
+    order = Order()
+    for message in answer.messages:
+        wrong = order.broken_by(message)
+        assert not wrong, f"{wrong}: {answer.types}"
+    assert order.started, "nothing was answered"
+    assert order.ended, f"the response did not end: {answer.types}"
+    for name, value in answer.head.get("headers", ()):
+        assert type(name) is bytes, name
+        assert type(value) is bytes, value
     lengths = answer.all("content-length")
     assert len(lengths) <= 1, lengths
     if lengths and method != "HEAD" and answer.status not in (204, 304):
