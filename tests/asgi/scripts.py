@@ -1,4 +1,4 @@
-"""What applications may send and clients may ask, for Hypothesis to choose from: the usual, the odd and the wrong."""
+"""What applications may send and clients may ask, for Hypothesis to choose from: usual, odd and wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two users never read each other's answers, whatever the application says of caching and whoever comes first."""
+"""Two users never read each other's answers, whatever is said of caching and whoever comes first."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ often = settings(max_examples=200, deadline=None)
 def test_an_answer_to_credentials_that_is_not_said_to_be_public_is_its_users_alone(
     by: str, says: Any, users: list[str], fields: Any, at_once: bool
 ) -> None:
-    """By Authorization or Cookie; one after another, or all at once, when one might wait for another's answer."""
+    """By Authorization or Cookie; one after another, or all at once, when one might wait for another."""
     asyncio.run(_ask(says, [(user, by) for user in users], fields, at_once=at_once))
 
 

@@ -1,4 +1,4 @@
-"""Whatever an application sends and a client asks: the client reads the same bytes, and no failure is ours."""
+"""Whatever an application sends and a client asks: the client reads the same bytes, no failure is ours."""
 
 from __future__ import annotations
 
