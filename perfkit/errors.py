@@ -9,6 +9,7 @@
     │   ├── LoadTimeout      a cached answer was not there in time
     │   ├── PoolExhausted    every connection of a pool is in use  .pool .waited_seconds
     │   └── RealServerRequired  only a toy is configured, and toys are forbidden here
+    ├── FieldsError          a client's choice of fields is wrong  .position
     ├── RunError             a run folder cannot be used           .folder
     ├── MeasurementError     numbers must not be used
     │   └── NotComparable    two runs differ in more than settings .differences
@@ -92,6 +93,17 @@ class PoolExhausted(Unavailable):
 
 class RealServerRequired(Unavailable):
     """`PERFKIT_REQUIRE_REAL=1` forbids the embedded default, and nothing real is configured."""
+
+
+class FieldsError(PerfkitError):
+    """A client chose fields in a way that cannot be read; `position` counts characters of its text from 0.
+
+    The message is fit for the client: it repeats nothing the client sent.
+    """
+
+    def __init__(self, message: str, *, position: int) -> None:
+        super().__init__(message)
+        self.position = position
 
 
 class RunError(PerfkitError):

@@ -34,6 +34,7 @@ __all__ = [
     "find_knob",
     "flat",
     "iter_knobs",
+    "of_environment",
     "parsed",
     "replaced",
     "value_words",
@@ -201,6 +202,19 @@ def parsed(info: KnobInfo, text: str, *, place: str) -> Value:
             allowed=info.allowed,
         )
     return value  # type: ignore[return-value]  # admits() has just checked the kind
+
+
+def of_environment(section: type[SectionT], area: str, env: Mapping[str, str]) -> SectionT:
+    """Return an area's section as the `PERFKIT_<AREA>__…` variables set it; the rest keep their defaults.
+
+    Variables of other areas, and of no knob, are left to `perfkit.Settings.from_env`, which refuses them.
+
+    Raises:
+        SettingsError: a value is refused.
+    """
+    knobs = {f"PERFKIT_{area}__{info.path.replace('.', '__')}".upper(): info for info in iter_knobs(section())}
+    values = {info.path: parsed(info, env[name], place=name) for name, info in knobs.items() if name in env}
+    return replaced(section(), values)
 
 
 def value_words(value: Value) -> str:

@@ -18,11 +18,12 @@ class Request:
     (b'br, gzip', None)
     """
 
-    __slots__ = ("get", "method", "scope")
+    __slots__ = ("get", "method", "scheme", "scope")
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
         self.method: str = scope["method"]
+        self.scheme: str = scope.get("scheme", "http")
         lines = scope["headers"]
         fields: dict[bytes, bytes] = dict(lines)
         if len(fields) != len(lines):
