@@ -144,14 +144,12 @@ class Hearing:
         if message["type"] in _NOT_TO_BE_KEPT:
             self._give_up()
 
-    def freshened(self, kept: Kept, head: Head) -> Kept | None:
-        """Return a stored response with the fields of a 304, kept again; None when the 304 is about another.
+    def freshened(self, kept: Kept, head: Head) -> Kept:
+        """Return a stored response with the fields of the 304 that confirmed it, kept again.
 
         RFC 9111 §4.3.4: of the stored fields those are replaced that the 304 has, but for what describes the
-        stored bytes.
+        stored bytes. Only this response's validators were sent, so the 304 is about no other.
         """
-        if not _is_about(kept, head):
-            return None
         renewed = self._renewed(kept, head, keep=self.may_keep)
         self._tell(renewed)
         return renewed
@@ -222,7 +220,7 @@ _OF_THE_BYTES = frozenset(
 
 
 def _is_about(kept: Kept, head: Head) -> bool:
-    """Tell whether a 304 confirms a stored response: its validator, if it has one, is the stored one's."""
+    """Tell whether the answer to a HEAD has the validators of a stored response, as far as it has any."""
     tag, date = head.get(b"etag"), head.get(b"last-modified")
     if tag is not None and kept.etag is not None:
         return tag.removeprefix(b"W/") == kept.etag.removeprefix(b"W/")
