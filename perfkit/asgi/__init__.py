@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from perfkit.lazy import opening
 
 if TYPE_CHECKING:
+    from perfkit.asgi.counts import RequestCounts
     from perfkit.asgi.fields import FieldsError, Mask
-    from perfkit.asgi.metrics import RequestCounts
     from perfkit.asgi.middleware import (
         CacheControlMiddleware,
         CompressionMiddleware,
@@ -55,7 +55,7 @@ __getattr__ = opening(
         "Mask": "perfkit.asgi.fields",
         "Negotiated": "perfkit.asgi.negotiate",
         "PerformanceMiddleware": "perfkit.asgi.middleware",
-        "RequestCounts": "perfkit.asgi.metrics",
+        "RequestCounts": "perfkit.asgi.counts",
         "ResponseCacheMiddleware": "perfkit.asgi.middleware",
         "TimingMiddleware": "perfkit.asgi.middleware",
         "ValidatorsMiddleware": "perfkit.asgi.middleware",

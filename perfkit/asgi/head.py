@@ -29,7 +29,7 @@ class Head:
 
     def __init__(self, status: int, headers: Iterable[Iterable[bytes]]) -> None:
         self.status = status
-        self.fields: Fields = [(bytes(name).lower(), bytes(value)) for name, value in headers]
+        self.fields: Fields = [(name.lower(), value) for name, value in headers]
         self._known: dict[bytes, bytes] = dict(self.fields)
         if len(self._known) != len(self.fields):
             self._known = joined(self.fields)

@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
+from perfkit.asgi.counts import RequestCounts
 from perfkit.asgi.messages import App
-from perfkit.asgi.metrics import RequestCounts
 from perfkit.asgi.middleware import PerformanceMiddleware
 from perfkit.asgi.policy import CachePolicy
 from perfkit.asgi.settings import AsgiSettings
@@ -39,7 +39,7 @@ def add_performance_middlewares(
     """Add compression, field filtering, ETags, cache headers and timing to an application, in one layer.
 
     Starlette and FastAPI get it as middleware, Quart around its `asgi_app`; both are returned as they were.
-    Any other ASGI application (Litestar's, Django's) is returned wrapped. Calling it again replaces the layer.
+    Any other ASGI application (Litestar's, Django's) is returned wrapped. Another call replaces the layer.
 
     Args:
         app: The application; it must not have served a request yet.
@@ -101,7 +101,9 @@ def _add_to_starlette(app: Any, options: Mapping[str, Any]) -> None:
                 "have them compressed once, and better.",
                 stacklevel=3,
             )
-    app.user_middleware[:] = [entry for entry in app.user_middleware if entry.cls is not PerformanceMiddleware]
+    app.user_middleware[:] = [
+        entry for entry in app.user_middleware if entry.cls is not PerformanceMiddleware
+    ]
     app.add_middleware(PerformanceMiddleware, **options)
 
 

@@ -177,6 +177,10 @@ class Answer:
         return decoded(self.coding, self.raw)
 
 
+class OutOfOrder(RuntimeError):
+    """What a strict server raises at a message out of order."""
+
+
 async def hear(
     app: App,
     request: Scope,
@@ -198,7 +202,7 @@ async def hear(
 
     async def send(message: Message) -> None:
         if (reason := order.broken_by(message)) and strict:
-            raise RuntimeError(reason)
+            raise OutOfOrder(reason)
         # As a server does, it reads the message at once: what is changed later did not travel.
         answer.messages.append(
             {
