@@ -61,6 +61,7 @@ SMALL_BYTES: Final = 8_192
 """Below this size the levels are those of small bodies."""
 
 _NUMERIC_FROM_BYTES: Final = 4_096
+_QUOTE_WITHIN_BYTES: Final = 64
 _SAMPLE_BYTES: Final = 256
 _MOST_OTHERS: Final = 32
 _NUMERIC: Final = b"0123456789.,-+eE \n[]"
@@ -96,9 +97,13 @@ def is_numeric(body: bytes) -> bool:
     >>> is_numeric(b'{"id": 17, "name": "Ada Lovelace"}' * 400)
     False
     """
-    quarter = len(body) // 4
-    return quarter >= _NUMERIC_FROM_BYTES // 4 and all(
-        # Most bodies are not, and their middle says so.
+    size = len(body)
+    if size < _NUMERIC_FROM_BYTES:
+        return False
+    middle = size // 2
+    if body.find(b'"', middle, middle + _QUOTE_WITHIN_BYTES) >= 0:
+        return False  # as most bodies say at once
+    return all(
         len(body[start : start + _SAMPLE_BYTES].translate(None, _NUMERIC)) < _MOST_OTHERS
-        for start in (2 * quarter, quarter, 3 * quarter)
+        for start in (middle, size // 4, size - size // 4)
     )
