@@ -53,6 +53,15 @@ class Head:
             for name in present:
                 del self._known[name]
 
+    def recast(self, gone: frozenset[bytes], new: Fields) -> None:
+        """Take fields away and add others, whose names must be among those or not there: all in one pass."""
+        known = self._known
+        self.fields = [field for field in self.fields if field[0] not in gone]
+        self.fields += new
+        for name in gone:
+            known.pop(name, None)
+        known.update(new)
+
     def vary_by(self, name: bytes) -> None:
         """Say that the answer depends on a request field (RFC 9110 §12.5.5); `*` says so already."""
         before = self._known.get(b"vary")
