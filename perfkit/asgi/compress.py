@@ -72,7 +72,7 @@ class Compression:
     >>> head = Head(200, [(b"content-type", b"application/json"), (b"etag", b'"7"')])
     >>> body = Compression(AsgiSettings()).whole(request, head, b'{"name": "Ada"}, ' * 100)
     >>> head.fields  # doctest: +NORMALIZE_WHITESPACE
-    [(b'content-type', b'application/json'), (b'vary', b'accept-encoding'), (b'content-encoding', b'gzip'),
+    [(b'content-type', b'application/json'), (b'vary', b'Accept-Encoding'), (b'content-encoding', b'gzip'),
      (b'content-length', b'57'), (b'etag', b'W/"7"')]
 
     Args:
