@@ -12,9 +12,22 @@ all that is new is counted together, as OpenTelemetry's SDKs do
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-__all__ = ["DURATION_BOUNDS_S", "SERIES_LIMIT", "SIZE_BOUNDS", "Active", "RequestCounts", "Series", "SeriesKey"]
+if TYPE_CHECKING:
+    from perfkit.asgi.compress import CompressionCounts
+    from perfkit.asgi.fields import FieldCounts
+    from perfkit.asgi.governor import LoadGovernor
+
+__all__ = [
+    "DURATION_BOUNDS_S",
+    "OVERFLOW",
+    "SERIES_LIMIT",
+    "SIZE_BOUNDS",
+    "RequestCounts",
+    "Series",
+    "SeriesKey",
+]
 
 DURATION_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Upper bounds of the duration buckets in seconds, those of OpenTelemetry's HTTP conventions."""
@@ -23,7 +36,8 @@ SIZE_BOUNDS: Final = tuple(4**power for power in range(4, 14))
 SERIES_LIMIT: Final = 2_000
 """How many series there may be, OpenTelemetry's default."""
 
-METHODS: Final = frozenset(
+_FIRST_S: Final = DURATION_BOUNDS_S[0]
+_METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
 )
 _SCHEMES: Final = frozenset(("http", "https"))
@@ -32,14 +46,14 @@ _OTHER: Final = "_OTHER"
 
 
 class SeriesKey(NamedTuple):
-    """What tells the responses of one series from others: OpenTelemetry's attributes, "" where there is none."""
+    """What tells one series from others: OpenTelemetry's attributes, "" where a response has none."""
 
     method: str
     """`http.request.method`; one that HTTP does not define is `_OTHER`."""
     scheme: str
     """`url.scheme`."""
     status: int
-    """`http.response.status_code`; 0 when the client left before there was one."""
+    """`http.response.status_code`; 0 where the client left before there was one."""
     route: str
     """`http.route`: the pattern that was matched, never the path."""
     version: str
@@ -48,17 +62,8 @@ class SeriesKey(NamedTuple):
     """`error.type`: of what the application raised, or the status from 500 on."""
 
 
-OVERFLOW: Final = SeriesKey(_OTHER, "", 0, "", "", "otel_metric_overflow")
-"""Where all is counted that came after `SERIES_LIMIT` others."""
-
-
-class Active:
-    """How many requests of a method and scheme have begun and not ended."""
-
-    __slots__ = ("now",)
-
-    def __init__(self) -> None:
-        self.now = 0
+OVERFLOW: Final = SeriesKey(_OTHER, _OTHER, 0, "", _OTHER, "otel.metric.overflow")
+"""Where all is counted that came when there were `SERIES_LIMIT` others."""
 
 
 class Series:
@@ -70,8 +75,16 @@ class Series:
         self.durations = [0] * (len(DURATION_BOUNDS_S) + 1)
         """Responses in each bucket, not in it and those below; the last has no bound."""
         self.duration_sum_s = 0.0
-        self.sizes = [0] * (len(SIZE_BOUNDS) + 1)
+        self.sizes = [0] * 64
+        """Responses by how many bits their size in bytes less one has; no search finds a place sooner."""
         self.size_sum = 0
+
+    def add(self, seconds: float, sent_bytes: int) -> None:
+        """Count a response."""
+        self.durations[0 if seconds <= _FIRST_S else bisect_left(DURATION_BOUNDS_S, seconds)] += 1
+        self.duration_sum_s += seconds
+        self.sizes[(sent_bytes - 1).bit_length()] += 1
+        self.size_sum += sent_bytes
 
     @property
     def count(self) -> int:
@@ -80,77 +93,74 @@ class Series:
 
 
 class RequestCounts:
-    """The totals of one middleware since it was made.
+    """The totals of one middleware since it was made; what its stages count by themselves hangs on it.
 
     >>> counts = RequestCounts()
     >>> counts.begin("GET", "http")
-    >>> counts.end("GET", "http", 200, "/users/{id}", "1.1", "", seconds=0.004, sent_bytes=300)
-    >>> [(key, series) for key, series in counts.series.items()] # doctest: +ELLIPSIS
-    [(SeriesKey(method='GET', scheme='http', status=200, route='/users/{id}', version='1.1', error=''), ...)]
-    >>> counts.active[("GET", "http")].now
-    0
+    >>> counts.active()
+    {('GET', 'http'): 1}
+    >>> counts.find("GET", "http", 200, "/users/{id}", "1.1", "").add(seconds=0.004, sent_bytes=300)
+    >>> [(key.route, series.count) for key, series in counts.series.items()]
+    [('/users/{id}', 1)]
+    >>> counts.active()
+    {('GET', 'http'): 0}
     """
 
-    __slots__ = ("_found", "active", "cache", "fields", "series")
+    __slots__ = ("_begun", "_folded", "_found", "cache", "compression", "fields", "governor", "series")
 
     def __init__(self) -> None:
         self.series: dict[SeriesKey, Series] = {}
-        self.active: dict[tuple[str, str], Active] = {}
         self.cache: dict[str, int] = {}
-        """Responses by what the response cache did: hit, stale, miss ..."""
-        self.fields: dict[str, int] = {}
-        """Requests that named fields, by what came of it: filtered, whole, refused."""
+        """Responses by what the response cache did: hit, stale, miss, expired, collapsed, bypass ..."""
+        self.compression: CompressionCounts | None = None
+        """As the stage of that name counts; None where it is off. So are the next two."""
+        self.fields: FieldCounts | None = None
+        self.governor: LoadGovernor | None = None
+        self._begun: dict[tuple[str, str], int] = {}
+        self._folded: dict[tuple[str, str], int] = {}
+        """By method and scheme, how many of those that ended are counted with others."""
         self._found: dict[tuple[str, str, int, str, str, str], Series] = {}
+        """As servers and applications put it."""
 
     def begin(self, method: str, scheme: str) -> None:
-        """Count a request that has begun."""
-        active = self.active.get((method, scheme))
-        if active is None:
-            active = self._active(method, scheme)
-        active.now += 1
+        """Count a request that has begun; it is active until a series it belongs to is found."""
+        try:
+            self._begun[method, scheme] += 1
+        except KeyError:
+            known = (_one_of(_METHODS, method), _one_of(_SCHEMES, scheme))
+            self._begun[known] = self._begun.get(known, 0) + 1
 
-    def end(
-        self,
-        method: str,
-        scheme: str,
-        status: int,
-        route: str,
-        version: str,
-        error: str,
-        *,
-        seconds: float,
-        sent_bytes: int,
-    ) -> None:
-        """Count a response that has ended, as it was told by the server and the application."""
-        active = self.active.get((method, scheme))
-        if active is None:
-            active = self._active(method, scheme)
-        active.now -= 1
-        series = self._found.get((method, scheme, status, route, version, error))
-        if series is None:
-            series = self._series(method, scheme, status, route, version, error)
-        series.durations[bisect_left(DURATION_BOUNDS_S, seconds)] += 1
-        series.duration_sum_s += seconds
-        series.sizes[bisect_left(SIZE_BOUNDS, sent_bytes)] += 1
-        series.size_sum += sent_bytes
+    def find(self, method: str, scheme: str, status: int, route: str, version: str, error: str) -> Series:
+        """Return the series of a response that has ended, as the server and the application put it."""
+        try:
+            return self._found[method, scheme, status, route, version, error]
+        except KeyError:
+            return self._find(SeriesKey(method, scheme, status, route, version, error))
 
-    def _active(self, method: str, scheme: str) -> Active:
-        known = (_one_of(METHODS, method), _one_of(_SCHEMES, scheme))
-        return self.active.setdefault(known, Active())
+    def active(self) -> dict[tuple[str, str], int]:
+        """Return how many requests have begun and not ended, by method and scheme."""
+        ended = dict(self._folded)
+        for key, series in list(self.series.items()):
+            if key is not OVERFLOW:
+                ended[key[:2]] = ended.get(key[:2], 0) + series.count
+        # Those that begin while a scrape reads are counted, so that none is ever fewer than none.
+        return {key: begun - ended.get(key, 0) for key, begun in list(self._begun.items())}
 
-    def _series(
-        self, method: str, scheme: str, status: int, route: str, version: str, error: str
-    ) -> Series:
+    def _find(self, put: SeriesKey) -> Series:
         known = SeriesKey(
-            _one_of(METHODS, method), _one_of(_SCHEMES, scheme), status, route, _one_of(_VERSIONS, version), error
+            _one_of(_METHODS, put.method),
+            _one_of(_SCHEMES, put.scheme),
+            put.status,
+            put.route,
+            _one_of(_VERSIONS, put.version),
+            put.error or (str(put.status) if put.status >= 500 else ""),
         )
-        if known.status >= 500 and not error:
-            known = known._replace(error=str(status))
         if known not in self.series and len(self.series) >= SERIES_LIMIT:
-            known = OVERFLOW
+            self._folded[known[:2]] = self._folded.get(known[:2], 0) + 1
+            return self.series.setdefault(OVERFLOW, Series())
         series = self.series.setdefault(known, Series())
-        if len(self._found) < SERIES_LIMIT:
-            self._found[method, scheme, status, route, version, error] = series
+        if known[:5] == put[:5]:  # what clients make up is not remembered
+            self._found[put] = series
         return series
 
 

@@ -21,8 +21,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from perfkit.asgi.compress import without_a_length_too_large
 from perfkit.asgi.conditional import as_not_modified
-from perfkit.asgi.content import streams_at_once
+from perfkit.asgi.content import content_of, streams_at_once
 from perfkit.asgi.fields import as_filtered
 from perfkit.asgi.head import Head
 from perfkit.asgi.messages import Message, Send
@@ -49,49 +50,32 @@ _PREPARED_AT_MOST = 16
 class Exchange:
     """The answer to one request: `send` is what the application gets."""
 
-    __slots__ = (
-        "_encoder",
-        "_ended",
-        "_gathered",
-        "_head",
-        "_letting_go",
-        "_lines",
-        "_pause",
-        "_request",
-        "_room",
-        "_send",
-        "_sent_bytes",
-        "_stages",
-        "_start",
-        "_started_s",
-        "_state",
-        "cache_status",
-        "mask",
-        "tee",
-    )
+    # Defaults of the class, for most responses need none of it: a request pays for what is set.
+    mask: Mask | None = None
+    """The fields the client wants, if not all."""
+    tee: Tee | None = None
+    """Hears what the application sends; set before it is called."""
+    cache_status = b""
+    """What `Cache-Status` says (RFC 9211); empty leaves it out."""
+    _state = _WAITING
+    _start: Message
+    _head: Head | None = None
+    _encoder: Encoder | None = None
+    _lines: LineFilter | None = None
+    _gathered = bytearray()
+    _room = 0
+    _letting_go: asyncio.Task[None] | None = None
+    _pause: asyncio.Handle | None = None
+    _started_s = 0.0
+    _sent_bytes = 0
+    _ended = False
 
     def __init__(self, stages: Stages, request: Request, send: Send) -> None:
         self._stages = stages
         self._request = request
         self._send = send
-        self._state = _WAITING
-        self._start: Message = {"type": "http.response.start"}
-        self._head: Head | None = None
-        self._encoder: Encoder | None = None
-        self._lines: LineFilter | None = None
-        self._gathered = bytearray()
-        self._room = 0
-        self._letting_go: asyncio.Task[None] | None = None
-        self._pause: asyncio.Handle | None = None
-        self._sent_bytes = 0
-        self._ended = False
-        self._started_s = 0.0 if stages.timing is None else stages.timing.begin(request)
-        self.mask: Mask | None = None
-        """The fields the client wants, if not all."""
-        self.tee: Tee | None = None
-        """Hears what the application sends; set before it is called."""
-        self.cache_status = b""
-        """What `Cache-Status` says (RFC 9211); empty leaves it out."""
+        if stages.timing is not None:
+            self._started_s = stages.timing.begin(request)
 
     async def send(self, message: Message) -> None:
         """Take a message of the application."""
@@ -99,9 +83,18 @@ class Exchange:
             await self._let_go_first()
         kind = message["type"]
         if kind == "http.response.body":
-            await self._body(message)
+            chunk, more = message.get("body", b""), message.get("more_body", False)
+            if type(chunk) is not bytes:
+                chunk = bytes(chunk)
+            if self.tee is not None:
+                self.tee.body(chunk, more)
+            if self._state == _HELD and (not more or self._is_all(chunk)):
+                await self._whole(chunk, more=more)
+            else:
+                await self._part(message, chunk, more=more)
         elif kind == "http.response.start" and self._state == _WAITING:
-            await self._begin(message)
+            if self._begin(message):
+                await self._stream()
         else:
             await self._other(kind, message)
 
@@ -112,15 +105,17 @@ class Exchange:
         ready = kept.prepared.get(variant)
         head, body = (await self._prepared(kept, variant)) if ready is None else ready
         head = head.copy()
-        if is_not_modified(self._stages, request, head):
+        if self._stages.validators and is_not_modified(request, head):
             head, body = as_not_modified(head), b""
         elif mask is None and request.get(b"range") is not None:
             part = ranged(request, Head(kept.status, kept.fields), kept.body)
             if part is not None:
                 head, body = part
+        self._start = {}
         head.set(b"age", b"%d" % age_seconds)
         self.cache_status = cache_status
-        await self._commit(head)
+        self._state = _PLAIN
+        await self._send(self._committed(head))
         await self._last(b"" if request.method == "HEAD" else body)
 
     async def finish(self) -> None:
@@ -128,7 +123,7 @@ class Exchange:
         if self._letting_go is not None:
             await self._let_go_first()
         if self._state == _HELD:
-            await self._commit(self._own_head)
+            await self._send(self._committed(self._own_head))
         elif self._state == _GATHERING:
             await self._let_go()
         if self._state != _SWALLOWED:
@@ -146,35 +141,31 @@ class Exchange:
         assert self._head is not None  # noqa: S101  # for the type checker: there was a start
         return self._head
 
-    async def _begin(self, message: Message) -> None:
+    def _begin(self, message: Message) -> bool:
+        """Hold a start; tell whether it is to be sent at once all the same."""
         head = self._head = Head(message["status"], message.get("headers", ()))
         self._start = message
         if self._stages.policies is not None:
             self._stages.policies.apply(self._request, head)
         if self.tee is not None and not self.tee.head(head):
             self._state = _SWALLOWED
-            return
+            return False
         self._state = _HELD
-        if head.get(b"content-length") is None and streams_at_once(head.get(b"content-type")):
-            await self._stream(head)
+        return head.get(b"content-length") is None and streams_at_once(head.get(b"content-type"))
 
-    async def _body(self, message: Message) -> None:
-        chunk, more = message.get("body", b""), message.get("more_body", False)
-        if type(chunk) is not bytes:
-            chunk = bytes(chunk)
+    def _is_all(self, chunk: bytes) -> bool:
+        """Whether a first piece is as long as the whole body."""
+        return self._own_head.get(b"content-length") == b"%d" % len(chunk)
+
+    async def _part(self, message: Message, chunk: bytes, *, more: bool) -> None:
+        """Take a piece of a body that is not whole."""
         state = self._state
-        if self.tee is not None:
-            self.tee.body(chunk, more)
         if state == _HELD:
-            head = self._own_head
-            length = head.get(b"content-length")
-            if not more or (length is not None and length == b"%d" % len(chunk)):
-                await self._whole(head, chunk, more=more)
-            elif room := self._room_for(head, chunk):
-                self._state, self._room = _GATHERING, room
+            if room := self._room_for(self._own_head, chunk):
+                self._state, self._room, self._gathered = _GATHERING, room, bytearray()
                 await self._gather(chunk, more=True)
             else:
-                await self._stream(head)
+                await self._stream()
                 await self._piece(chunk, more=more)
         elif state == _STREAMING:
             await self._piece(chunk, more=more)
@@ -193,54 +184,64 @@ class Exchange:
         if self._state == _SWALLOWED:
             return
         if kind in _BODY_BY_OTHER_MEANS and self._state == _HELD:
-            await self._commit(self._own_head)
+            self._state = _PLAIN
+            await self._send(self._committed(self._own_head))
             await self._send(message)
             self._end()
         else:
             await self._send(message)
 
-    async def _whole(self, head: Head, body: bytes, *, more: bool) -> None:
+    async def _whole(self, body: bytes, *, more: bool) -> None:
         """Send a response whose whole body is known; `more` says that the application has yet to end it."""
-        stages, request = self._stages, self._request
+        stages, request, head = self._stages, self._request, self._own_head
+        self._state = _PLAIN
         with_body = has_body(request, head)
-        if with_body:
+        if with_body and self.mask is not None:
             body = filtered(stages, self.mask, head, body)
-        if with_body or body:  # a HEAD may come with a body, which the server drops
-            tag(stages, request, head, body)
-        if is_not_modified(stages, request, head):
-            await self._not_modified_instead(head, more=more)
-            return
+        if stages.validators and head.status == 200:
+            if with_body or body:  # a HEAD may come with a body, which the server drops
+                tag(request, head, body)
+            if is_not_modified(request, head):
+                head, body, with_body = as_not_modified(head), b"", False
+                if more:
+                    more, self._state = False, _SWALLOWED
         if not with_body:
             self._without_body(head)
         elif stages.compression is not None:
             coded = stages.compression.whole(request, head, body)
-            body = coded if isinstance(coded, bytes) else await coded
-        if with_body and head.get(b"content-length") is None:
-            head.set(b"content-length", b"%d" % len(body))
-        await self._commit(head)
-        if more:
-            self._sent_bytes += len(body)
-            await self._send({"type": "http.response.body", "body": body, "more_body": True})
-        else:
-            await self._last(body)
+            body = coded if type(coded) is bytes else await coded  # type: ignore[misc]  # bytes, or an awaitable
+        if with_body:
+            if head.get(b"content-length") is None:
+                head.set(b"content-length", b"%d" % len(body))
+            without_a_length_too_large(request, head)
+        self._sent_bytes = len(body)
+        await self._send(self._committed(head))
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        if not more:
+            self._end()
 
-    async def _stream(self, head: Head) -> None:
+    async def _stream(self) -> None:
         """Send the head of a response whose body comes in pieces, and see to how they are treated."""
-        stages = self._stages
-        if not has_body(self._request, head):
+        stages, request, head = self._stages, self._request, self._own_head
+        self._state = _PLAIN
+        if not has_body(request, head):
             self._without_body(head)
-        elif is_not_modified(stages, self._request, head):
-            await self._not_modified_instead(head, more=True)
-            return
+        elif stages.validators and head.status == 200 and is_not_modified(request, head):
+            head = as_not_modified(head)
+            self._without_body(head)
+            self._state = _SWALLOWED
         else:
             if self.mask is not None and form_of(stages, head) == "lines":
                 self._lines = self.mask.lines()
                 as_filtered(head)
             if stages.compression is not None:
-                self._encoder = stages.compression.stream(self._request, head)
-        await self._commit(head)
-        if self._lines is not None or self._encoder is not None:
-            self._state = _STREAMING
+                self._encoder = stages.compression.stream(request, head)
+            without_a_length_too_large(request, head)
+            if self._lines is not None or self._encoder is not None:
+                self._state = _STREAMING
+        await self._send(self._committed(head))
+        if self._state == _SWALLOWED:
+            await self._last(b"")
 
     async def _piece(self, chunk: bytes, *, more: bool) -> None:
         """Send a piece of a streamed body."""
@@ -263,16 +264,16 @@ class Exchange:
         stages = self._stages
         if self.mask is not None and form_of(stages, head) == "json":
             return stages.fields_max_bytes
-        if head.get(b"content-length") is None and len(chunk) < stages.small_bytes:
-            return stages.small_bytes if has_body(self._request, head) else 0
-        return 0
+        if len(chunk) >= stages.small_bytes or head.get(b"content-length") is not None:
+            return 0
+        worth = content_of(head.get(b"content-type")).compressible and head.get(b"content-encoding") is None
+        return stages.small_bytes if worth and has_body(self._request, head) else 0
 
     async def _gather(self, chunk: bytes, *, more: bool) -> None:
         """Add a piece to a body that may turn out to be whole: small and all there, or JSON to filter."""
         self._gathered += chunk
         if not more:
-            self._state = _PLAIN  # so that a pause, while a thread compresses, lets nothing go
-            await self._whole(self._own_head, bytes(self._gathered), more=False)
+            await self._whole(bytes(self._gathered), more=False)
         elif len(self._gathered) > self._room:
             await self._let_go()
         elif self._pause is None and form_of(self._stages, self._own_head) != "json":
@@ -286,9 +287,8 @@ class Exchange:
     async def _let_go(self) -> None:
         """Send what is gathered as the beginning of a stream."""
         so_far, self._gathered = bytes(self._gathered), bytearray()
-        self._state = _PLAIN
         self.mask = self.mask if form_of(self._stages, self._own_head) == "lines" else None
-        await self._stream(self._own_head)
+        await self._stream()
         await self._piece(so_far, more=True)
 
     async def _let_go_first(self) -> None:
@@ -297,24 +297,18 @@ class Exchange:
         if letting_go is not None:
             await letting_go
 
-    async def _not_modified_instead(self, head: Head, *, more: bool) -> None:
-        head = as_not_modified(head)
-        self._without_body(head)
-        await self._commit(head)
-        await self._last(b"")
-        if more:
-            self._state = _SWALLOWED
-
     async def _prepared(self, kept: Kept, variant: tuple[bytes | None, str]) -> tuple[Head, bytes]:
         """Make a variant of a stored response, and keep it ready where that is safe."""
         head, stages = Head(kept.status, kept.fields), self._stages
-        body = filtered(stages, self.mask, head, kept.body)
-        tag(stages, self._request, head, body)
+        body = kept.body if self.mask is None else filtered(stages, self.mask, head, kept.body)
+        if stages.validators and head.status == 200:
+            tag(self._request, head, body)
         if stages.compression is not None:
             coded = stages.compression.whole(self._request, head, body)
-            body = coded if isinstance(coded, bytes) else await coded
+            body = coded if type(coded) is bytes else await coded  # type: ignore[misc]  # bytes, or an awaitable
         if head.get(b"content-length") is None and head.status not in WITHOUT_BODY:
             head.set(b"content-length", b"%d" % len(body))
+        without_a_length_too_large(self._request, head)
         if stages.repeatable:
             while len(kept.prepared) >= _PREPARED_AT_MOST:
                 kept.prepared.pop(next(iter(kept.prepared)))
@@ -327,15 +321,15 @@ class Exchange:
         if self._stages.compression is not None:
             self._stages.compression.bodiless(self._request, head)
 
-    async def _commit(self, head: Head) -> None:
-        """Send the head; nothing changes it any more."""
-        self._state = _PLAIN
+    def _committed(self, head: Head) -> Message:
+        """Return the message that sends a head; nothing changes it any more."""
         self._head = head
         if self.cache_status:
             head.set(b"cache-status", self.cache_status)
         if self._stages.timing is not None:
             self._stages.timing.head(head, self._started_s, self.cache_status)
-        await self._send({**self._start, "status": head.status, "headers": head.fields})
+        start = {"type": "http.response.start", "status": head.status, "headers": head.fields}
+        return start if len(self._start) <= 3 else {**self._start, **start}
 
     async def _last(self, body: bytes) -> None:
         self._sent_bytes += len(body)

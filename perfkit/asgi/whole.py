@@ -29,12 +29,10 @@ def form_of(stages: Stages, head: Head) -> str:
     return "" if stages.fields is None else stages.fields.form_of(head)
 
 
-def filtered(stages: Stages, mask: Mask | None, head: Head, body: bytes) -> bytes:
+def filtered(stages: Stages, mask: Mask, head: Head, body: bytes) -> bytes:
     """Return a body of the wanted fields alone, its head changed to match; or the body, if that fails."""
-    if mask is None or len(body) > stages.fields_max_bytes:
-        return body
     form = form_of(stages, head)
-    if not form:
+    if not form or len(body) > stages.fields_max_bytes:
         return body
     fewer = mask.apply(body) if form == "json" else mask.lines().end(body)
     if fewer is None:
@@ -44,25 +42,21 @@ def filtered(stages: Stages, mask: Mask | None, head: Head, body: bytes) -> byte
     return fewer
 
 
-def tag(stages: Stages, request: Request, head: Head, body: bytes) -> None:
-    """Give a body its entity tag, unless the application did or nobody may keep it."""
+def tag(request: Request, head: Head, body: bytes) -> None:
+    """Give the body of a 200 its entity tag, unless the application did or nobody may keep it."""
     if (
-        stages.validators
-        and head.status == 200
-        and head.get(b"etag") is None
+        head.get(b"etag") is None
         and request.method in _SAFE
         and b"no-store" not in (head.get(b"cache-control") or b"")
     ):
         head.set(b"etag", etag_of(body))
 
 
-def is_not_modified(stages: Stages, request: Request, head: Head) -> bool:
-    """Tell whether the client has this answer already (RFC 9110 §13.2.2)."""
+def is_not_modified(request: Request, head: Head) -> bool:
+    """Tell whether the client has this 200 already (RFC 9110 §13.2.2)."""
     get = request.get
     return (
-        stages.validators
-        and head.status == 200
-        and (get(b"if-none-match") is not None or get(b"if-modified-since") is not None)
+        (get(b"if-none-match") is not None or get(b"if-modified-since") is not None)
         and request.method in _SAFE
         and not_modified(request, head)
     )

@@ -1,4 +1,4 @@
-"""Our middleware, put to the probe: alone, with every stage on, and with a response cache before the application."""
+"""Our middleware, put to the probe: one stage, every stage, and a response cache before the application."""
 
 from __future__ import annotations
 

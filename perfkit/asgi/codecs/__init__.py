@@ -1,4 +1,4 @@
-"""The content codings: one a file, each a whole-body function and a stream whose every part can be read at once."""
+"""The content codings, one a file: whole bodies, and streams whose every part can be read at once."""
 
 from perfkit.asgi.codecs.base import Codec, Encoder
 from perfkit.asgi.codecs.brotli import Brotli

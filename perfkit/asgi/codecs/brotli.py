@@ -1,53 +1,57 @@
-"""brotli (RFC 7932): the densest coding every browser reads, at several times the work of zstd."""
+"""brotli (RFC 7932): the densest coding that every browser reads, at several times the work of zstd.
+
+Its mode for text changes no byte of JSON, prose or numbers at any quality (measured with brotli 1.2), so it
+is not used. The window is a quarter of the body, and 2^16 bytes at least: of API answers a smaller window
+even makes a little less (400 KB of users: 151 KB with 2^16, 152 KB with 2^22), and it takes less memory.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-import brotli
+import brotli  # type: ignore[import-untyped]
 
 from perfkit.asgi.codecs.base import Encoder
 
 __all__ = ["Brotli"]
 
-_STREAM_WINDOW_LOG: Final = 16
+_SMALLEST_WINDOW_LOG: Final = 16
+_LARGEST_WINDOW_LOG: Final = 22
 
 
 class Brotli:
     """The coding `br`.
 
-    >>> packed = Brotli().compress(b"far away " * 100, 5, text=True)
+    >>> packed = Brotli().compress(b"far away " * 100, 5)
     >>> brotli.decompress(packed) == b"far away " * 100, len(packed) < 40
     (True, True)
     """
 
     coding = "br"
 
-    def compress(self, body: bytes, level: int, *, text: bool = False) -> bytes:
-        """Return a whole body, its window no larger than it needs."""
-        mode = brotli.MODE_TEXT if text else brotli.MODE_GENERIC
-        return brotli.compress(body, mode=mode, quality=level, lgwin=_window_log(len(body)))
+    def compress(self, body: bytes, level: int) -> bytes:
+        """Return a whole body, with a window no larger than it needs."""
+        window_log = min(max(len(body).bit_length() - 2, _SMALLEST_WINDOW_LOG), _LARGEST_WINDOW_LOG)
+        packed: bytes = brotli.compress(body, quality=level, lgwin=window_log)
+        return packed
 
-    def encoder(self, level: int, *, text: bool = False) -> Encoder:
+    def encoder(self, level: int) -> Encoder:
         """Return a stream with a small window."""
-        return _Stream(level, text)
-
-
-def _window_log(size_bytes: int) -> int:
-    return min(max(size_bytes.bit_length(), 16), 22)
+        return _Stream(level)
 
 
 class _Stream:
     __slots__ = ("_compressor",)
 
-    def __init__(self, level: int, text: bool) -> None:
-        mode = brotli.MODE_TEXT if text else brotli.MODE_GENERIC
-        self._compressor = brotli.Compressor(mode=mode, quality=level, lgwin=_STREAM_WINDOW_LOG)
+    def __init__(self, level: int) -> None:
+        self._compressor = brotli.Compressor(quality=level, lgwin=_SMALLEST_WINDOW_LOG)
 
     def feed(self, chunk: bytes) -> bytes:
         if not chunk:
             return b""
-        return self._compressor.process(chunk) + self._compressor.flush()
+        made: bytes = self._compressor.process(chunk) + self._compressor.flush()
+        return made
 
     def end(self, chunk: bytes = b"") -> bytes:
-        return (self._compressor.process(chunk) if chunk else b"") + self._compressor.finish()
+        made: bytes = self._compressor.process(chunk) + self._compressor.finish()
+        return made

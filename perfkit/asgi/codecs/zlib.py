@@ -22,11 +22,11 @@ class _Zlib:
     coding = ""
     _wbits = _ZLIB_WBITS
 
-    def compress(self, body: bytes, level: int, *, text: bool = False) -> bytes:
+    def compress(self, body: bytes, level: int) -> bytes:
         """Return a whole body compressed."""
         return zlib_ng.compress(body, level, self._wbits)
 
-    def encoder(self, level: int, *, text: bool = False) -> Encoder:
+    def encoder(self, level: int) -> Encoder:
         """Return a stream."""
         return _Stream(level, self._wbits)
 

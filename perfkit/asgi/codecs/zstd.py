@@ -1,11 +1,13 @@
 """zstd (RFC 8878; as a content coding RFC 9659, which allows no window above 8 MiB).
 
-To set up a context costs about 11 µs, more than it takes to compress 5 KiB with it, so each thread keeps one a
-level and uses it again and again. Two threads may never use one context at once, and a stream holds its
+Setting up a context costs about 11 µs, as much as compressing 4 KiB with it, so each thread keeps one a level
+and uses it again and again. Two threads may never use one context at once, and a stream holds its
 context from its first part to its last, so streams have their own.
 
-Levels end at 19: up to there the windows are 2^23 bytes or smaller, and above they are not. A stream has
-a window of 2^17 bytes: it lives as long as its connection, and there may be thousands.
+Levels end at 19: up to there windows are 2^23 bytes or smaller, above they are not. A stream lives as long as
+its connection, and there may be thousands, so its window is 2^17 bytes and its tables are made for as much:
+500 events of 195 bytes shrink 13 to 14 times all the same, and a stream at level 9 takes 0.4 MiB instead of
+9.6, at level 19 less than 1 instead of 81.
 """
 
 from __future__ import annotations
@@ -43,30 +45,32 @@ class Zstd:
     def __init__(self) -> None:
         self._contexts = _Contexts()
 
-    def compress(self, body: bytes, level: int, *, text: bool = False) -> bytes:
-        """Return a whole body as one frame that names its size."""
+    def compress(self, body: bytes, level: int) -> bytes:
+        """Return a whole body as one frame, which names its size."""
         contexts = self._contexts.by_level
         context = contexts.get(level)
         if context is None:
             context = contexts[level] = zstandard.ZstdCompressor(level=min(level, _HIGHEST_LEVEL))
         return context.compress(body)
 
-    def encoder(self, level: int, *, text: bool = False) -> Encoder:
+    def encoder(self, level: int) -> Encoder:
         """Return a stream with a small window."""
         return _Stream(min(level, _HIGHEST_LEVEL))
 
 
 class _Stream:
-    __slots__ = ("_object",)
+    __slots__ = ("_frame",)
 
     def __init__(self, level: int) -> None:
-        parameters = zstandard.ZstdCompressionParameters.from_level(level, window_log=_STREAM_WINDOW_LOG)
-        self._object = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+        parameters = zstandard.ZstdCompressionParameters.from_level(
+            level, source_size=1 << _STREAM_WINDOW_LOG, window_log=_STREAM_WINDOW_LOG
+        )
+        self._frame = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
 
     def feed(self, chunk: bytes) -> bytes:
         if not chunk:
             return b""
-        return self._object.compress(chunk) + self._object.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+        return self._frame.compress(chunk) + self._frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
 
     def end(self, chunk: bytes = b"") -> bytes:
-        return self._object.compress(chunk) + self._object.flush(zstandard.COMPRESSOBJ_FLUSH_FINISH)
+        return self._frame.compress(chunk) + self._frame.flush(zstandard.COMPRESSOBJ_FLUSH_FINISH)

@@ -23,6 +23,8 @@ class FieldCounts:
     """Documents sent whole because they are larger than `asgi.fields_max_bytes`."""
     unreadable: int = 0
     """Documents sent whole because they are not JSON, or nested too deeply."""
+    misfits: int = 0
+    """Times a decoder met a value of another shape than its set of fields suggests."""
     refused: int = 0
     """Requests whose choice of fields could not be read."""
     compilations: int = 0

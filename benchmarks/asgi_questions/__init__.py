@@ -1,0 +1,1 @@
+"""The questions `benchmarks/asgi.py` asks, one a file."""
