@@ -2,71 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
-import inspect
-import json
-import random
-import threading
-import time
-import zlib
-from collections.abc import Awaitable, Callable
 
-import brotli
 import pytest
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perfkit.asgi.compress import Compression, without_a_length_too_large
 from perfkit.asgi.compress_counts import REASONS
 from perfkit.asgi.head import Head
 from perfkit.asgi.levels import Step
-from perfkit.asgi.offload import THREADS
 from perfkit.asgi.request import Request
-from perfkit.asgi.settings import AsgiSettings
-from perfkit.lab.virtual import run_virtual
-
-JSON = (b"content-type", b"application/json")
-BODY = json.dumps([{"id": n, "name": f"name {n % 7}", "open": True} for n in range(200)]).encode()
-NOISE = random.Random(1).randbytes(4_000)  # noqa: S311  # a body, not a secret
-DECODE: dict[bytes, Callable[[bytes], bytes]] = {
-    b"zstd": lambda body: zstandard.ZstdDecompressor().decompressobj().decompress(body),
-    b"br": brotli.decompress,
-    b"gzip": gzip.decompress,
-    b"deflate": zlib.decompress,
-}
-
-
-def asked(accept: bytes | None = b"gzip, deflate, br, zstd", method: str = "GET", **fields: bytes) -> Request:
-    """A request that takes these codings."""
-    lines = [(name.replace("_", "-").encode(), value) for name, value in fields.items()]
-    if accept is not None:
-        lines.append((b"accept-encoding", accept))
-    return Request({"type": "http", "http_version": "1.1", "method": method, "headers": lines})
-
-
-def answer(*fields: tuple[bytes, bytes], status: int = 200) -> Head:
-    """A head; of JSON unless it says otherwise."""
-    named = [name for name, _ in fields]
-    return Head(status, [*fields] if b"content-type" in named else [JSON, *fields])
-
-
-def compression(**knobs: object) -> Compression:
-    """One that no load of this machine disturbs."""
-    return Compression(AsgiSettings(**{"compress_lag_ms": 0, **knobs}))  # type: ignore[arg-type]
-
-
-def sent(made: bytes | Awaitable[bytes]) -> bytes:
-    """A body that no thread was needed for."""
-    assert isinstance(made, bytes)
-    return made
-
-
-def read(head: Head, body: bytes) -> bytes:
-    """What a client makes of it."""
-    coding = head.get(b"content-encoding")
-    return body if coding is None else DECODE[coding](body)
+from tests.asgi.answers import BODY, DECODE, JSON, NOISE, answer, asked, compression, read, sent
 
 
 @pytest.mark.parametrize("coding", DECODE)
@@ -314,97 +260,6 @@ def test_a_stream_that_says_it_is_small_is_left(length: bytes, packed: bool) -> 
     assert head.get(b"vary") == b"accept-encoding"
 
 
-@pytest.mark.parametrize("method", ["HEAD", "GET"])
-def test_an_answer_without_a_body_says_what_one_with_it_would(method: str) -> None:
-    """For HEAD: it varies, its tag is weak, and its length is not told, since it is not known."""
-    head = answer((b"etag", b'"a"'), (b"content-length", b"5000"), (b"accept-ranges", b"bytes"))
-    compression().bodiless(asked(method=method), head)
-
-    assert head.fields == [JSON, (b"vary", b"accept-encoding"), (b"etag", b'W/"a"')]
-
-
-@pytest.mark.parametrize(
-    ("request_", "length"),
-    [
-        (asked(b"identity"), b"5000"),
-        (asked(), b"500"),
-        (asked(cache_control=b"no-transform"), b"5000"),
-        (asked(None), b"5000"),
-    ],
-    ids=["identity", "small", "forbidden", "none"],
-)
-def test_one_that_would_not_be_compressed_keeps_its_length(request_: Request, length: bytes) -> None:
-    """And its strong tag; but it varies."""
-    head = answer((b"etag", b'"a"'), (b"content-length", length))
-    compression().bodiless(request_, head)
-
-    assert head.fields == [
-        JSON,
-        (b"etag", b'"a"'),
-        (b"content-length", length),
-        (b"vary", b"accept-encoding"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("known", "after"),
-    [(None, b'W/"a"'), (b'W/"a"', b'W/"a"'), (b'"a"', b'"a"'), (b"*", b'W/"a"'), (b'"b", W/"a"', b'W/"a"')],
-)
-@pytest.mark.parametrize("fields", [(JSON,), ()], ids=["typed", "untyped"])
-def test_a_304_names_the_tag_the_client_holds(
-    known: bytes | None, after: bytes, fields: tuple[tuple[bytes, bytes], ...]
-) -> None:
-    """Weak, if its body was compressed; a 304 seldom says of what type that was."""
-    head = Head(304, [*fields, (b"etag", b'"a"')])
-    request = asked() if known is None else asked(if_none_match=known)
-    compression().bodiless(request, head)
-
-    assert head.get(b"etag") == after
-    assert head.get(b"vary") == b"accept-encoding"
-
-
-def test_secrets_are_kept_from_other_sites_when_asked_for() -> None:
-    """BREACH needs an answer that is compressed, a secret in it, and a request another site can cause."""
-    crossed = asked(sec_fetch_site=b"cross-site", cookie=b"session=1")
-    careful = compression(compress_cross_site=False)
-
-    assert compression().whole(crossed, answer(), BODY) != BODY
-    assert careful.whole(crossed, answer(), BODY) is BODY
-    assert careful.stream(crossed, answer()) is None
-    assert careful.whole(asked(sec_fetch_site=b"cross-site"), answer(), BODY) != BODY
-    assert careful.whole(asked(sec_fetch_site=b"same-origin", cookie=b"session=1"), answer(), BODY) != BODY
-
-
-@pytest.mark.parametrize("coding", DECODE)
-def test_noise_blurs_the_size_of_an_answer(coding: bytes) -> None:
-    """By a field of up to so many bytes, in any coding; what is not compressed needs none."""
-    noisy = compression(compress_noise_bytes=16)
-    lengths = set()
-    for _ in range(400):
-        head = answer()
-        noisy.whole(asked(coding), head, BODY)
-        lengths.add(len(head.get(b"x-noise") or b""))
-    plain = answer()
-    noisy.whole(asked(None), plain, BODY)
-
-    assert lengths == set(range(17))
-    assert plain.get(b"x-noise") is None
-
-
-def test_noise_comes_from_the_system_unless_told_otherwise() -> None:
-    """A seed can be guessed."""
-    drawn = []
-    for rng in (random.Random(7), random.Random(7), None, None):  # noqa: S311  # the one that can be guessed
-        head = answer()
-        noisy = Compression(AsgiSettings(compress_noise_bytes=256, compress_lag_ms=0), rng=rng)
-        for _ in range(3):
-            noisy.whole(asked(), head, BODY)
-        drawn.append(head.get(b"x-noise"))
-
-    assert drawn[0] == drawn[1]
-    assert drawn[2] != drawn[3]
-
-
 def test_a_level_that_is_set_is_used() -> None:
     """Whatever the aim would be."""
     for coding, knob in (("zstd", "zstd"), ("br", "brotli"), ("gzip", "gzip"), ("deflate", "gzip")):
@@ -434,120 +289,6 @@ def test_a_busy_process_leaves_bodies_as_they_are() -> None:
     head = answer()
     assert read(head, sent(busy.whole(asked(b"br, identity;q=0"), head, BODY))) == BODY
     assert busy.counts.left_alone["load"] == 2
-
-
-async def test_a_long_body_is_compressed_in_a_thread() -> None:
-    """The head changes when it is done, and the loop was free meanwhile."""
-    one = compression(compress_brotli_level=9)
-    body = b"".join(b"%d," % n for n in range(100_000))
-    head = answer((b"etag", b'"a"'))
-    made = one.whole(asked(b"br"), head, body)
-    assert not isinstance(made, bytes)
-    assert head.get(b"content-encoding") is None
-    turns, done = 0, asyncio.ensure_future(made)  # type: ignore[arg-type]
-    while not done.done():
-        turns += 1
-        await asyncio.sleep(0)
-
-    assert read(head, done.result()) == body
-    assert turns > 3
-    assert (one.counts.of("br").responses, one.counts.of("br").offloaded) == (1, 1)
-    assert one.counts.of("br").codec_seconds > 0.001
-
-
-async def test_a_client_that_goes_away_leaves_no_thread_busy() -> None:
-    """What was begun is finished and thrown away; what comes after is served."""
-    one = compression(compress_brotli_level=9)
-    body = b"".join(b"%d," % n for n in range(50_000))
-    for _ in range(3):
-        task = asyncio.ensure_future(one.whole(asked(b"br"), answer(), body))  # type: ignore[arg-type]
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    deadline = time.monotonic() + 10
-    while THREADS.waiting and time.monotonic() < deadline:  # noqa: ASYNC110  # threads set no event
-        await asyncio.sleep(0.001)
-
-    assert THREADS.waiting == 0
-    assert one.counts.of("br").responses == 0
-    head = answer()
-    made = one.whole(asked(b"br"), head, body)
-    assert read(head, made if isinstance(made, bytes) else await made) == body
-
-
-async def test_a_body_that_was_never_awaited_is_no_secret_work() -> None:
-    """An answer that fails before it is sent: the coroutine is closed, and nothing was given to a thread."""
-    one = compression(compress_brotli_level=9)
-    made = one.whole(asked(b"br"), answer(), BODY * 200)
-    assert inspect.iscoroutine(made)
-    made.close()
-
-    assert THREADS.waiting == 0
-
-
-async def test_many_long_bodies_at_once_all_arrive() -> None:
-    """When the threads are busy and as many wait, the loop helps."""
-    one = compression(compress_brotli_level=9)
-    bodies = [b"".join(b"%d," % (n * k) for n in range(20_000)) for k in range(1, 9)]
-    heads = [answer() for _ in bodies]
-
-    async def serve(head: Head, body: bytes) -> bytes:
-        made = one.whole(asked(b"br"), head, body)
-        return made if isinstance(made, bytes) else await made
-
-    made = await asyncio.gather(*map(serve, heads, bodies))
-
-    assert [read(head, one) for head, one in zip(heads, made, strict=True)] == bodies
-    assert one.counts.of("br").responses == 8
-
-
-def test_a_simulation_never_waits_for_a_thread() -> None:
-    """Under virtual time the same body is compressed at once."""
-
-    async def serve() -> bytes | Awaitable[bytes]:
-        return compression(compress_brotli_level=9).whole(asked(b"br"), answer(), BODY * 40)
-
-    assert brotli.decompress(sent(run_virtual(serve()))) == BODY * 40
-
-
-async def test_a_long_part_of_a_stream_may_go_to_a_thread() -> None:
-    """In order, since nobody feeds the next before this one is back."""
-    one = compression(compress_brotli_level=9)
-    head = answer()
-    encoder = one.stream(asked(b"br"), head)
-    assert encoder is not None
-    long = b"".join(b"%d," % n for n in range(50_000))
-    pieces: list[bytes] = []
-    kinds = set()
-    for number, chunk in enumerate((b"short", long, b"", long)):
-        made = one.part(encoder, chunk, more=number < 3)
-        kinds.add(type(made) is bytes)
-        pieces.append(made if isinstance(made, bytes) else await made)
-
-    assert kinds == {True, False}
-    assert read(head, b"".join(pieces)) == b"short" + long + long
-
-
-def test_threads_share_a_middleware() -> None:
-    """Two loops in two threads, as some servers run."""
-    one = compression()
-    wrong: list[int] = []
-
-    def serve(number: int) -> None:
-        body = b"%d " % number * 2_000
-        for _ in range(200):
-            head = answer()
-            if read(head, sent(one.whole(asked(), head, body))) != body:
-                wrong.append(number)
-
-    threads = [threading.Thread(target=serve, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert wrong == []
 
 
 def test_everything_is_counted_once() -> None:
@@ -582,26 +323,3 @@ def test_the_application_s_list_of_fields_is_left_alone() -> None:
     compression().whole(asked(), Head(200, fields), BODY)
 
     assert fields == before
-
-
-@pytest.mark.parametrize(
-    ("version", "length", "kept"),
-    [
-        ("1.1", b"31457280", True),
-        ("1.1", b"31457281", False),
-        ("1.1", b"5", True),
-        ("1.1", b"nonsense!", True),
-        ("1.0", b"99999999", True),  # it knows no chunks
-        ("2", b"99999999", True),
-    ],
-)
-def test_a_length_the_front_end_would_refuse_is_not_told(version: str, length: bytes, kept: bool) -> None:
-    """Above 30 MiB, over HTTP/1.1."""
-    head = answer((b"content-length", length))
-    request = Request({"type": "http", "http_version": version, "method": "GET", "headers": []})
-    without_a_length_too_large(request, head)
-
-    assert (head.get(b"content-length") == length) is kept
-    empty = answer()
-    without_a_length_too_large(request, empty)
-    assert empty.fields == [JSON]

@@ -124,6 +124,7 @@ async def test_whoever_stops_waiting_leaves_no_thread_stuck() -> None:
     for task in (in_work, in_line):
         with pytest.raises(asyncio.CancelledError):
             await task
+    await asyncio.sleep(0)  # the threads hear of it on the loop's next turn
     gate.set()
 
     assert (await threads.run(bytes.upper, b"next", time.monotonic)).made == b"NEXT"
