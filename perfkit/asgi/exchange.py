@@ -21,8 +21,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from perfkit.asgi.compress import without_a_length_too_large
 from perfkit.asgi.conditional import as_not_modified
-from perfkit.asgi.content import streams_at_once
+from perfkit.asgi.content import content_of, streams_at_once
 from perfkit.asgi.fields import as_filtered
 from perfkit.asgi.head import Head
 from perfkit.asgi.messages import Message, Send
@@ -209,8 +210,10 @@ class Exchange:
         elif stages.compression is not None:
             coded = stages.compression.whole(request, head, body)
             body = coded if type(coded) is bytes else await coded  # type: ignore[misc]  # bytes, or an awaitable
-        if with_body and head.get(b"content-length") is None:
-            head.set(b"content-length", b"%d" % len(body))
+        if with_body:
+            if head.get(b"content-length") is None:
+                head.set(b"content-length", b"%d" % len(body))
+            without_a_length_too_large(request, head)
         self._sent_bytes = len(body)
         await self._send(self._committed(head))
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
@@ -233,6 +236,7 @@ class Exchange:
                 as_filtered(head)
             if stages.compression is not None:
                 self._encoder = stages.compression.stream(request, head)
+            without_a_length_too_large(request, head)
             if self._lines is not None or self._encoder is not None:
                 self._state = _STREAMING
         await self._send(self._committed(head))
@@ -260,9 +264,10 @@ class Exchange:
         stages = self._stages
         if self.mask is not None and form_of(stages, head) == "json":
             return stages.fields_max_bytes
-        if head.get(b"content-length") is None and len(chunk) < stages.small_bytes:
-            return stages.small_bytes if has_body(self._request, head) else 0
-        return 0
+        if len(chunk) >= stages.small_bytes or head.get(b"content-length") is not None:
+            return 0
+        worth = content_of(head.get(b"content-type")).compressible and head.get(b"content-encoding") is None
+        return stages.small_bytes if worth and has_body(self._request, head) else 0
 
     async def _gather(self, chunk: bytes, *, more: bool) -> None:
         """Add a piece to a body that may turn out to be whole: small and all there, or JSON to filter."""
@@ -303,6 +308,7 @@ class Exchange:
             body = coded if type(coded) is bytes else await coded  # type: ignore[misc]  # bytes, or an awaitable
         if head.get(b"content-length") is None and head.status not in WITHOUT_BODY:
             head.set(b"content-length", b"%d" % len(body))
+        without_a_length_too_large(self._request, head)
         if stages.repeatable:
             while len(kept.prepared) >= _PREPARED_AT_MOST:
                 kept.prepared.pop(next(iter(kept.prepared)))

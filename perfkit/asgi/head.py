@@ -22,7 +22,7 @@ class Head:
     >>> head.vary_by(b"accept-encoding")
     >>> head.set(b"etag", b'W/"1"')
     >>> head.fields
-    [(b'content-type', b'text/html'), (b'vary', b'Origin, accept-encoding'), (b'etag', b'W/"1"')]
+    [(b'content-type', b'text/html'), (b'vary', b'Origin, Accept-Encoding'), (b'etag', b'W/"1"')]
     """
 
     __slots__ = ("_known", "fields", "status")
@@ -53,12 +53,20 @@ class Head:
             for name in present:
                 del self._known[name]
 
+    def recast(self, gone: frozenset[bytes], new: Fields) -> None:
+        """Take fields away and add others, whose names must be among those or not there: all in one pass."""
+        self.fields = [field for field in self.fields if field[0] not in gone]
+        self.fields += new
+        self._known = dict(self.fields)
+        if len(self._known) != len(self.fields):
+            self._known = joined(self.fields)
+
     def vary_by(self, name: bytes) -> None:
         """Say that the answer depends on a request field (RFC 9110 §12.5.5); `*` says so already."""
         before = self._known.get(b"vary")
         if before is None:
-            self._known[b"vary"] = name
-            self.fields.append((b"vary", name))
+            self._known[b"vary"] = written = _written(name)
+            self.fields.append((b"vary", written))
         elif (after := _merged(before, name)) != before:
             self.set(b"vary", after)
 
@@ -80,4 +88,10 @@ class Head:
 @lru_cache(maxsize=256)
 def _merged(vary: bytes, name: bytes) -> bytes:
     names = {part.strip().lower() for part in vary.split(b",")}
-    return vary if b"*" in names or name in names else vary + b", " + name
+    return vary if b"*" in names or name in names else vary + b", " + _written(name)
+
+
+@lru_cache(maxsize=64)
+def _written(name: bytes) -> bytes:
+    """A field's name as people write it in `Vary`; its case is of no meaning."""
+    return b"-".join(part.capitalize() for part in name.split(b"-"))

@@ -107,6 +107,7 @@ class CachePolicy:
 
 
 _IN_SECONDS = tuple(field.name for field in fields(CachePolicy) if field.name.endswith("_seconds"))
+_WITHOUT_VALUE = ("no_store", "public", "private", "no_cache", "must_revalidate", "immutable")
 _STALE = ("stale_while_revalidate_seconds", "stale_if_error_seconds")
 _CONTRADICTIONS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("public", ("private",), "either all may keep an answer, or the one client"),
@@ -268,10 +269,10 @@ def _is_said(policy: CachePolicy, name: str) -> bool:
 
 def _written(policy: CachePolicy, *, private: bool = False) -> bytes:
     """Return the directives of a policy; `private` in place of what only shared caches may do."""
-    words = []
-    for name in ("no_store", "public", "private", "no_cache", "must_revalidate", "immutable"):
-        if (name == "private" and private) or (getattr(policy, name) and not (name == "public" and private)):
-            words.append(name.replace("_", "-"))
+    said = {name for name in _WITHOUT_VALUE if getattr(policy, name)}
+    if private:
+        said = said - {"public"} | {"private"}
+    words = [name.replace("_", "-") for name in _WITHOUT_VALUE if name in said]
     for name in _IN_SECONDS:
         seconds = getattr(policy, name)
         if seconds is not None and not (name == "s_maxage_seconds" and private):
@@ -303,7 +304,7 @@ def _is_heeded(vary: bytes) -> bool:
 def _route(request: Request) -> str:
     """Return the pattern of the route that answered, or else the path."""
     route = request.scope.get("route")
-    return getattr(route, "path_format", None) or getattr(route, "path", None) or request.scope["path"]
+    return str(getattr(route, "path_format", None) or getattr(route, "path", None) or request.scope["path"])
 
 
 def _refused(message: str, name: str, value: object, allowed: str = "") -> SettingsError:

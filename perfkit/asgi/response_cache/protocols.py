@@ -22,8 +22,8 @@ class Tee(Protocol):
         """Hear a piece of the body, before it is filtered or compressed."""
         ...
 
-    def trailers(self) -> None:
-        """Hear that trailers, or a message the cache cannot keep (a file by its path), are part of it."""
+    def other(self, message: Message) -> None:
+        """Hear a message that is neither: trailers, a file the server sends by itself."""
         ...
 
 
