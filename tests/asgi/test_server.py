@@ -116,7 +116,7 @@ def test_who_has_it_already_is_told_so(server: Server, coding: str) -> None:
 @pytest.mark.parametrize("path", ["/members", "/pieces"])
 @pytest.mark.parametrize("coding", [*CODINGS, "identity"])
 def test_fields_asked_for_are_all_that_is_sent(client: httpx.Client, coding: str, path: str) -> None:
-    """Of a body in one message and of one in many; filtered, then encoded, and its tag answers If-None-Match."""
+    """Of a body in one message and of one in many: filtered, then encoded; its tag answers If-None-Match."""
     accept = {"accept-encoding": coding}
     response = client.get(f"{path}?fields=id,name,email", headers=accept)
     assert response.json() == [{key: member[key] for key in ("id", "name", "email")} for member in MEMBERS]
