@@ -104,6 +104,11 @@ class Compression:
         self._works: dict[tuple[str, int], _Work] = {}
         self._cases: dict[tuple[str, Step, bool, bool, bool], _Work] = {}
 
+    @property
+    def rests(self) -> bool:
+        """Whether the process is too busy for compression right now."""
+        return self.governor.step is Step.OFF
+
     def whole(self, request: Request, head: Head, body: bytes) -> bytes | Awaitable[bytes]:
         """Return a body as it shall travel, its head changed to match.
 
