@@ -21,6 +21,7 @@ def main(name: str) -> None:
     # Named as TCP, for asyncio sends small writes at once (TCP_NODELAY) on such sockets alone.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
+    listener.listen(128)
     print(listener.getsockname()[1], flush=True)
     config = uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off")
     uvicorn.Server(config).run(sockets=[listener])
