@@ -32,7 +32,8 @@ from perfkit.asgi.compress_counts import CodingCounts, CompressionCounts
 from perfkit.asgi.content import content_of
 from perfkit.asgi.governor import LoadGovernor
 from perfkit.asgi.head import Head
-from perfkit.asgi.levels import Step, is_numeric, level_of
+from perfkit.asgi.levels import SMALL_BYTES, Step, is_numeric, level_of
+from perfkit.asgi.messages import Fields
 from perfkit.asgi.negotiate import Negotiated, negotiate
 from perfkit.asgi.offload import THREADS, Pace, Worked
 from perfkit.asgi.request import Request
@@ -49,15 +50,19 @@ _OFFERED: Final = {
 }
 _FIELD_BYTES: Final = 32  # what saying that a body is compressed costs
 _FRONT_END_BYTES: Final = 30 * 1024**2
-_UNTRUE_WHEN_ENCODED: Final = (
-    b"accept-ranges",
-    b"content-digest",
-    b"content-encoding",
-    b"content-length",
-    b"content-md5",
-    b"digest",
-    b"repr-digest",
+_UNTRUE: Final = frozenset(  # of a compressed body
+    (
+        b"accept-ranges",
+        b"content-digest",
+        b"content-encoding",
+        b"content-length",
+        b"content-md5",
+        b"digest",
+        b"repr-digest",
+        b"x-noise",
+    )
 )
+_UNTRUE_AND_STRONG: Final = _UNTRUE | {b"etag"}
 
 
 class Compression:
@@ -67,8 +72,8 @@ class Compression:
     >>> head = Head(200, [(b"content-type", b"application/json"), (b"etag", b'"7"')])
     >>> body = Compression(AsgiSettings()).whole(request, head, b'{"name": "Ada"}, ' * 100)
     >>> head.fields  # doctest: +NORMALIZE_WHITESPACE
-    [(b'content-type', b'application/json'), (b'vary', b'accept-encoding'), (b'etag', b'W/"7"'),
-     (b'content-encoding', b'gzip'), (b'content-length', b'57')]
+    [(b'content-type', b'application/json'), (b'vary', b'Accept-Encoding'), (b'content-encoding', b'gzip'),
+     (b'content-length', b'57'), (b'etag', b'W/"7"')]
 
     Args:
         settings: The knobs `compress_*`.
@@ -97,6 +102,12 @@ class Compression:
         self._clock = clock
         self._rng = rng or SystemRandom()
         self._works: dict[tuple[str, int], _Work] = {}
+        self._cases: dict[tuple[str, Step, bool, bool, bool], _Work] = {}
+
+    @property
+    def rests(self) -> bool:
+        """Whether the process is too busy for compression right now."""
+        return self.governor.step is Step.OFF
 
     def whole(self, request: Request, head: Head, body: bytes) -> bytes | Awaitable[bytes]:
         """Return a body as it shall travel, its head changed to match.
@@ -107,7 +118,7 @@ class Compression:
         taken = self._taken(request, head, size)
         if taken is None:
             return body
-        work = self._work(taken.codings[0], self.governor.step, size, numeric=is_numeric(body))
+        work = self._work(taken.codings[0], size < SMALL_BYTES, is_numeric(body), False)
         if work.pace.expected_s(size) > self._offload_s and THREADS.has_room():
             return self._in_a_thread(work, head, body, taken.identity)
         begun_s = self._clock()
@@ -124,8 +135,8 @@ class Compression:
         taken = self._taken(request, head, _length_of(head.get(b"content-length")))
         if taken is None:
             return None
-        work = self._work(taken.codings[0], self.governor.step, 0, stream=True)
-        self._describe(head, work)
+        work = self._work(taken.codings[0], False, False, True)
+        self._describe(head, [work.field])
         work.counts.responses += 1
         return _Counted(work, self._clock)
 
@@ -157,17 +168,25 @@ class Compression:
             encoded = taken.coding is not None and (
                 size is None or size >= self._min_bytes or not taken.identity
             )
-            if encoded and not _forbids(request.get(b"cache-control")) and not self._is_cross_site(request):
+            if (
+                encoded
+                and not _forbids(request.get(b"cache-control"))
+                and (self._cross_site or not _is_cross_site(request))
+            ):
                 head.drop(b"accept-ranges", b"content-length")
-                known = request.get(b"if-none-match") if not_modified else None
-                _weaken(head, unless_known_as=known)
+                _weaken(head, request.get(b"if-none-match") if not_modified else None)
 
     def _taken(self, request: Request, head: Head, size: int | None) -> Negotiated | None:
         """Return what the client takes, the best first, or None when the body is to travel as it is."""
         get = head.get
         if not content_of(get(b"content-type")).compressible:
             return self._left("type")
-        if _is_left(head):
+        if (
+            head.status != 200
+            or get(b"content-range") is not None
+            or get(b"content-encoding") is not None
+            or get(b"cache-control") is not None
+        ) and _is_left(head):
             return self._left("response")
         head.vary_by(b"accept-encoding")
         taken = negotiate(request.get(b"accept-encoding"), self._offered)
@@ -175,9 +194,10 @@ class Compression:
             return self._left("client")
         if size is not None and (size == 0 or (size < self._min_bytes and taken.identity)):
             return self._left("size")
-        if _forbids(request.get(b"cache-control")):
+        control = request.get(b"cache-control")
+        if control is not None and _forbids(control):
             return self._left("request")
-        if self._is_cross_site(request):
+        if not self._cross_site and _is_cross_site(request):
             return self._left("cross-site")
         if self.governor.ask() is Step.OFF and taken.identity:
             return self._left("load")
@@ -187,22 +207,18 @@ class Compression:
         self.counts.left_alone[reason] += 1
         return None
 
-    def _is_cross_site(self, request: Request) -> bool:
-        """Whether another site asks with this one's cookies, and that matters."""
-        if self._cross_site:
-            return False
-        site = request.get(b"sec-fetch-site")
-        return site is not None and site.lower() == b"cross-site" and request.get(b"cookie") is not None
-
-    def _work(
-        self, coding: str, step: Step, size: int, *, numeric: bool = False, stream: bool = False
-    ) -> _Work:
-        level = self._fixed_levels[coding] or level_of(
-            coding, step, size.bit_length(), numeric=numeric, stream=stream
-        )
-        work = self._works.get((coding, level))
+    def _work(self, coding: str, small: bool, numeric: bool, stream: bool) -> _Work:
+        """Return the codec for a body like this, at the level for now."""
+        case = (coding, self.governor.step, small, numeric, stream)
+        work = self._cases.get(case)
         if work is None:
-            work = self._works[coding, level] = _Work(coding, level, self.counts.of(coding))
+            level = self._fixed_levels[coding] or level_of(
+                coding, self.governor.step, small=small, numeric=numeric, stream=stream
+            )
+            work = self._works.get((coding, level))
+            if work is None:
+                work = self._works[coding, level] = _Work(coding, level, self.counts.of(coding))
+            self._cases[case] = work
         return work
 
     async def _in_a_thread(self, work: _Work, head: Head, body: bytes, may_be_identity: bool) -> bytes:
@@ -224,16 +240,18 @@ class Compression:
         counts.responses += 1
         counts.bytes_in += size
         counts.bytes_out += small
-        self._describe(head, work)
-        head.set(b"content-length", b"%d" % small)
+        self._describe(head, [work.field, (b"content-length", b"%d" % small)])
         return made
 
-    def _describe(self, head: Head, work: _Work) -> None:
-        head.drop(*_UNTRUE_WHEN_ENCODED)
-        _weaken(head)
-        head.set(b"content-encoding", work.field)
+    def _describe(self, head: Head, new: Fields) -> None:
+        """Change a head to one of a compressed body, with these fields."""
+        etag = head.get(b"etag")
+        strong = etag is not None and etag.startswith(b'"')
+        if etag is not None and strong:
+            new.append((b"etag", b"W/" + etag))
         if self._noise_bytes and (length := self._rng.randrange(self._noise_bytes + 1)):
-            head.set(b"x-noise", self._rng.randbytes(length // 2 + 1).hex()[:length].encode())
+            new.append((b"x-noise", self._rng.randbytes(length // 2 + 1).hex()[:length].encode()))
+        head.recast(_UNTRUE_AND_STRONG if strong else _UNTRUE, new)
 
 
 class _Work:
@@ -245,7 +263,7 @@ class _Work:
         codec = CODECS[coding]
         self.compress: Callable[[bytes], bytes] = lambda body: codec.compress(body, level)
         self.encoder: Callable[[], Encoder] = lambda: codec.encoder(level)
-        self.field = coding.encode()
+        self.field = (b"content-encoding", coding.encode())
         self.pace = Pace(coding, level)
         self.counts = counts
 
@@ -298,6 +316,12 @@ def without_a_length_too_large(request: Request, head: Head) -> None:
         head.drop(b"content-length")
 
 
+def _is_cross_site(request: Request) -> bool:
+    """Whether another site asks with this one's cookies."""
+    site = request.get(b"sec-fetch-site")
+    return site is not None and site.lower() == b"cross-site" and request.get(b"cookie") is not None
+
+
 async def _made(worked: Awaitable[Worked]) -> bytes:
     return (await worked).made
 
@@ -333,10 +357,11 @@ def _length_of(content_length: bytes | None) -> int | None:
     return int(content_length) if content_length is not None and content_length.isdigit() else None
 
 
-def _weaken(head: Head, unless_known_as: bytes | None = None) -> None:
-    """Make a strong ETag weak, unless the client shows that it holds the strong one."""
+def _weaken(head: Head, known: bytes | None) -> None:
+    """Make a strong ETag weak, unless the client shows that it knows the strong one."""
     etag = head.get(b"etag")
-    if etag is not None and etag.startswith(b'"'):
-        if unless_known_as is not None and etag in unless_known_as and b"W/" + etag not in unless_known_as:
-            return
-        head.set(b"etag", b"W/" + etag)
+    if etag is None or not etag.startswith(b'"'):
+        return
+    weak = b"W/" + etag
+    if known is None or etag not in known or weak in known:
+        head.set(b"etag", weak)

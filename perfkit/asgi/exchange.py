@@ -21,8 +21,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from perfkit.asgi.compress import without_a_length_too_large
 from perfkit.asgi.conditional import as_not_modified
-from perfkit.asgi.content import streams_at_once
+from perfkit.asgi.content import content_of, streams_at_once
 from perfkit.asgi.fields import as_filtered
 from perfkit.asgi.head import Head
 from perfkit.asgi.messages import Message, Send
@@ -41,7 +42,6 @@ __all__ = ["Exchange"]
 
 _WAITING, _HELD, _PLAIN, _STREAMING, _GATHERING, _SWALLOWED = range(6)
 _BODY_BY_OTHER_MEANS = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
-_NOT_IN_A_CACHE = frozenset({"http.response.trailers", *_BODY_BY_OTHER_MEANS})
 _PREPARED_AT_MOST = 16
 """Variants kept ready of one stored response; clients that accept the same send one of a few headers."""
 
@@ -100,7 +100,8 @@ class Exchange:
     async def reply(self, kept: Kept, *, age_seconds: int, cache_status: bytes) -> None:
         """Answer with a stored response: in the fields, coding and range this client asks for, or by 304."""
         request, mask = self._request, self.mask
-        variant = request.get(b"accept-encoding"), "" if mask is None else mask.key
+        plain = b"no-transform" in (request.get(b"cache-control") or b"")
+        variant = None if plain else request.get(b"accept-encoding"), "" if mask is None else mask.key
         ready = kept.prepared.get(variant)
         head, body = (await self._prepared(kept, variant)) if ready is None else ready
         head = head.copy()
@@ -178,8 +179,8 @@ class Exchange:
 
     async def _other(self, kind: str, message: Message) -> None:
         """Pass on a message that is neither start nor body."""
-        if self.tee is not None and kind in _NOT_IN_A_CACHE:
-            self.tee.trailers()
+        if self.tee is not None:
+            self.tee.other(message)
         if self._state == _SWALLOWED:
             return
         if kind in _BODY_BY_OTHER_MEANS and self._state == _HELD:
@@ -209,8 +210,10 @@ class Exchange:
         elif stages.compression is not None:
             coded = stages.compression.whole(request, head, body)
             body = coded if type(coded) is bytes else await coded  # type: ignore[misc]  # bytes, or an awaitable
-        if with_body and head.get(b"content-length") is None:
-            head.set(b"content-length", b"%d" % len(body))
+        if with_body:
+            if head.get(b"content-length") is None:
+                head.set(b"content-length", b"%d" % len(body))
+            without_a_length_too_large(request, head)
         self._sent_bytes = len(body)
         await self._send(self._committed(head))
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
@@ -233,6 +236,7 @@ class Exchange:
                 as_filtered(head)
             if stages.compression is not None:
                 self._encoder = stages.compression.stream(request, head)
+            without_a_length_too_large(request, head)
             if self._lines is not None or self._encoder is not None:
                 self._state = _STREAMING
         await self._send(self._committed(head))
@@ -260,9 +264,12 @@ class Exchange:
         stages = self._stages
         if self.mask is not None and form_of(stages, head) == "json":
             return stages.fields_max_bytes
-        if head.get(b"content-length") is None and len(chunk) < stages.small_bytes:
-            return stages.small_bytes if has_body(self._request, head) else 0
-        return 0
+        if len(chunk) >= stages.small_bytes or head.get(b"content-length") is not None:
+            return 0
+        if self._request.get(b"accept-encoding") is None:
+            return 0
+        worth = content_of(head.get(b"content-type")).compressible and head.get(b"content-encoding") is None
+        return stages.small_bytes if worth and has_body(self._request, head) else 0
 
     async def _gather(self, chunk: bytes, *, more: bool) -> None:
         """Add a piece to a body that may turn out to be whole: small and all there, or JSON to filter."""
@@ -272,7 +279,13 @@ class Exchange:
         elif len(self._gathered) > self._room:
             await self._let_go()
         elif self._pause is None and form_of(self._stages, self._own_head) != "json":
+            await self._until_a_pause()
+
+    async def _until_a_pause(self) -> None:
+        try:
             self._pause = asyncio.get_running_loop().call_soon(self._paused)
+        except RuntimeError:  # another kind of loop, whose turns nobody tells us of
+            await self._let_go()
 
     def _paused(self) -> None:
         """Let go what is gathered: the loop has turned, so the application waits for something."""
@@ -303,7 +316,8 @@ class Exchange:
             body = coded if type(coded) is bytes else await coded  # type: ignore[misc]  # bytes, or an awaitable
         if head.get(b"content-length") is None and head.status not in WITHOUT_BODY:
             head.set(b"content-length", b"%d" % len(body))
-        if stages.repeatable:
+        without_a_length_too_large(self._request, head)
+        if stages.repeatable and (stages.compression is None or not stages.compression.rests):
             while len(kept.prepared) >= _PREPARED_AT_MOST:
                 kept.prepared.pop(next(iter(kept.prepared)))
             kept.prepared[variant] = head, body
@@ -318,6 +332,8 @@ class Exchange:
     def _committed(self, head: Head) -> Message:
         """Return the message that sends a head; nothing changes it any more."""
         self._head = head
+        if self._start.get("trailers"):
+            head.drop(b"content-length")  # over HTTP/1.1 only chunks have trailers (RFC 9112 §7.1.2)
         if self.cache_status:
             head.set(b"cache-status", self.cache_status)
         if self._stages.timing is not None:

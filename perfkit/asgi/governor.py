@@ -1,6 +1,6 @@
 """Lowers the work spent on compression while the process falls behind, and raises it again.
 
-    cost ──▶ latency ──▶ fast ──▶ off       a step after each quarter of a second over the bound
+    cost ──▶ latency ──▶ fast ──▶ off       a step after a quarter of a second, and five looks, over the bound
          ◀──         ◀──      ◀──           a step back after each two seconds below half of it
 
 Two signs of falling behind. *Lag*: how long something that is ready waits for the event loop. It is looked at
@@ -30,6 +30,7 @@ _LOOK_EVERY_S: Final = 0.010
 _SMOOTH_OVER_S: Final = 0.25
 _MOST_WEIGHT: Final = 0.3  # one late callback is no load
 _UP_AFTER_S: Final = 0.25
+_UP_AFTER_LOOKS: Final = 5
 _DOWN_AFTER_S: Final = 2.0
 _FORGET_AFTER_S: Final = 10.0
 _THROTTLE_EVERY_S: Final = 1.0
@@ -47,7 +48,7 @@ class LoadGovernor:
 
     >>> time = [0.0]
     >>> governor = LoadGovernor(20, Step.LATENCY, clock=lambda: time[0])
-    >>> for _ in range(60):
+    >>> for _ in range(80):
     ...     time[0] += 0.01
     ...     governor.observe(0.050)
     >>> governor.step.name
@@ -90,8 +91,9 @@ class LoadGovernor:
         self._look_at = float("-inf") if lag_ms else float("inf")
         self._asked: float | None = None
         """When the loop was asked to call back, while it has not."""
-        start_s = clock()
-        self._seen = self._changed = self._over = start_s
+        self._late = 0
+        """Looks in a row that found it over the bound."""
+        self._seen = self._changed = self._over = self._below = clock()
 
     def ask(self) -> Step:
         """Return the step, and look at the loop if the last look was a while ago: for each request."""
@@ -109,11 +111,19 @@ class LoadGovernor:
         self._seen = now
         self.lag_s += weight * (lag_s - self.lag_s)
         pressure = max(self.lag_s / self._bound_s, self.throttled / _MOST_THROTTLED)
+        if pressure > 1:
+            self._late += 1
+            if (
+                self._late >= _UP_AFTER_LOOKS
+                and self.step < Step.OFF
+                and now - max(self._below, self._changed) >= _UP_AFTER_S
+            ):
+                self._go(Step(self.step + 1), now)
+            self._over = now
+            return
+        self._below, self._late = now, 0
         if pressure >= 0.5:
             self._over = now
-        if pressure > 1:
-            if self.step < Step.OFF and now - self._changed >= _UP_AFTER_S:
-                self._go(Step(self.step + 1), now)
         elif self.step > self._aim and now - max(self._over, self._changed) >= _DOWN_AFTER_S:
             self._go(Step(self.step - 1), now)
 
@@ -151,7 +161,7 @@ class LoadGovernor:
     def _forget(self, now: float) -> None:
         self.lag_s = self.throttled = 0.0
         self._throttled_before = None
-        self._seen = self._over = now
+        self._seen = self._over = self._below = now
         if self.step != self._aim:
             self._go(self._aim, now)
 
@@ -159,6 +169,7 @@ class LoadGovernor:
         self.step = step
         self.changes += 1
         self._changed = now
+        self._late = 0
 
 
 def throttled_s_of(files: tuple[Path, ...]) -> Callable[[], float | None]:

@@ -117,7 +117,9 @@ class RunFolder:
     def keep_calibration(self, calibration: Mapping[str, Any]) -> None:
         """Write what was found out, whole or not at all; nothing where there is nothing."""
         if calibration:
-            write_whole(self.path / "calibration.json", json.dumps(calibration, indent=1, sort_keys=True) + "\n")
+            write_whole(
+                self.path / "calibration.json", json.dumps(calibration, indent=1, sort_keys=True) + "\n"
+            )
 
     @property
     def comparison(self) -> Comparison:

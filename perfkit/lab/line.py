@@ -71,7 +71,8 @@ def simulated_lines(rig: Rig, scenario: Scenario) -> Lines:
 def measured_lines(rig: Rig, scenario: Scenario) -> Iterator[Lines]:
     """Yield lines to the most real Redis there is, through proxies where a round trip or a fault wants one.
 
-    Where the scenario needs none, they lead nowhere. Where there is no server at all, the stand-in answers on the wall clock, and nothing is called measured.
+    Where the scenario needs none, they lead nowhere. Where there is no server at all, the stand-in answers on
+    the wall clock, and nothing is called measured.
 
     Raises:
         ScenarioError: the server is to be stalled, and is not ours.

@@ -120,7 +120,9 @@ class _Sweep:
         trials = self._missing(self._plan.modelled())
         if not trials:
             return
-        if not self._asked.calibration:  # once a run: what is modelled after a break leans on the same numbers
+        if (
+            not self._asked.calibration
+        ):  # once a run: what is modelled after a break leans on the same numbers
             settings = [self._plan.settings(trial) for trial in trials]
             self._asked = replace(self._asked, calibration=self._rig.calibrated(settings, self._asked))
             self._folder.keep_calibration(self._asked.calibration)
@@ -221,12 +223,12 @@ def plan_of(scenario: Scenario) -> Plan:
 
 
 def _refuse_what_nothing_would_try(scenario: Scenario, rig: Rig) -> None:
-    """Without a simulation, an axis that is not modelled is tried nowhere, and without a race nothing is compared."""
+    """Without a simulation, an axis no model knows is tried nowhere, and without a race no comparison."""
     for path in scenario.axes:
         if path not in rig.modelled_knobs:
             raise ScenarioError(
                 f"The rig {scenario.rig} models {', '.join(rig.modelled_knobs)}, and has no simulation for "
-                f"other axes: no value of {path} would be tried. Put it into the baseline, and ask once a value.",
+                f"other axes: no value of {path} would be tried. Put it into the baseline, and ask again.",
                 path=path,
             )
     if scenario.measure is None:

@@ -1,8 +1,8 @@
 """brotli (RFC 7932): the densest coding that every browser reads, at several times the work of zstd.
 
 Its mode for text changes no byte of JSON, prose or numbers at any quality (measured with brotli 1.2), so it
-is not used. The window is a quarter of the body, and 2^16 bytes at least: of API answers a smaller window even
-makes a little less (400 KB of users: 151 KB with 2^16, 152 KB with 2^22), and it takes less memory.
+is not used. The window is a quarter of the body, and 2^16 bytes at least: of API answers a smaller window
+even makes a little less (400 KB of users: 151 KB with 2^16, 152 KB with 2^22), and it takes less memory.
 """
 
 from __future__ import annotations

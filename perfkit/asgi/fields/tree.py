@@ -50,7 +50,8 @@ Choice: TypeAlias = Branch | Literal[_End.EVERYTHING, _End.NOTHING]
 
 
 def _branch(named: Mapping[str, Choice], other: Choice, scalar: bool) -> Choice:
-    named = {name: choice for name, choice in named.items() if choice != other}
+    if other is not NOTHING or NOTHING in named.values():
+        named = {name: choice for name, choice in named.items() if choice != other}
     return EVERYTHING if not named and other is EVERYTHING and scalar else Branch(named, other, scalar)
 
 
@@ -76,10 +77,13 @@ class Merge:
             return two
         if two is NOTHING:
             return one
-        named: dict[str, Choice] = {}
-        for name in {**one.named, **two.named}:
-            self._step()
-            named[name] = self.union(one.named.get(name, one.other), two.named.get(name, two.other))
+        self._step()
+        named = dict(one.named)
+        for name, choice in two.named.items():
+            named[name] = self.union(one.named.get(name, one.other), choice)
+        if two.other is not NOTHING:
+            for name in one.named.keys() - two.named.keys():
+                named[name] = self.union(one.named[name], two.other)
         return _branch(named, self.union(one.other, two.other), one.scalar or two.scalar)
 
     def without(self, one: Choice, two: Choice) -> Choice:
@@ -89,9 +93,9 @@ class Merge:
         if two is NOTHING:
             return one
         whole = one if isinstance(one, Branch) else Branch({}, one, scalar=True)
-        left: dict[str, Choice] = {}
-        for name in {**whole.named, **two.named}:
-            self._step()
+        self._step()
+        left = dict(whole.named)
+        for name in two.named if two.other is NOTHING else {**left, **two.named}:
             left[name] = self.without(whole.named.get(name, whole.other), two.named.get(name, two.other))
         return _branch(left, self.without(whole.other, two.other), whole.scalar)
 

@@ -14,7 +14,6 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from perfkit.errors import ScenarioError
 from perfkit.lab.compare import Fit
@@ -73,7 +72,8 @@ class AsgiRig:
             )
         if scenario.world.rtts_ms or scenario.world.instances > 1:
             raise ScenarioError(
-                "This rig has one service, beside its Redis: name one redis_ms and one instance.", path="world"
+                "This rig has one service, beside its Redis: name one redis_ms and one instance.",
+                path="world",
             )
         if _keeps_answers(scenario):
             return
@@ -166,11 +166,12 @@ def _model_of(asked: Asked) -> ServiceModel:
 
 
 def _check_size(workload: Workload) -> None:
-    total: NDArray[np.int64] = own_sizes(workload)
-    if int(total.sum()) > _MOST_BYTES:
+    sizes = own_sizes(workload)
+    total = int(sizes.sum())
+    if total > _MOST_BYTES:
         raise ScenarioError(
-            f"The {len(total)} answers come to {int(total.sum()) / 1024**2:.0f} MiB, which each service holds "
-            f"ready; {_MOST_BYTES // 1024**2} MiB is the most. Lower workload.objects or workload.mean_bytes.",
+            f"The {len(sizes)} answers come to {total / 1024**2:.0f} MiB, which each service holds ready; "
+            f"{_MOST_BYTES // 1024**2} MiB is the most. Lower workload.objects or workload.mean_bytes.",
             path="workload",
         )
 

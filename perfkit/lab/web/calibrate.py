@@ -1,9 +1,9 @@
 """What compressing and filtering take on this machine, for the answers of this workload.
 
-No formula knows how long brotli takes for these bodies on this processor, so the shipping stages are timed once
-a run: every coding and level that the axes can come to, on bodies of the workload itself, one for each of a few
-sizes of each shape. Times are processor time of the thread, the least of several, so that what else runs here
-does not count. What a request costs beside that is asked of a real service that compresses nothing.
+No formula knows how long brotli takes for these bodies on this processor, so the shipping stages are timed
+once a run: every coding and level that the axes can come to, on bodies of the workload itself, one for each
+of a few sizes of each shape. Times are processor time of the thread, the least of several, so that what else
+runs here does not count. What a request costs beside that is asked of a real service that compresses nothing.
 """
 
 from __future__ import annotations

@@ -4,13 +4,13 @@
 
 The service has one thread, so requests wait for those before them: the wait is Lindley's recursion
 w' = max(0, w + work − gap) over the workload's own arrivals at the measured rate, exact for one server and
-first come, first served [1], and computed at once as a running sum less its running minimum. Codecs and filters
-take what they took at the sizes that were timed, and lie on a straight line between them.
+first come, first served [1], and computed at once as a running sum less its running minimum. Codecs and
+filters take what they took at the sizes that were timed, and lie on a straight line between them.
 
 Where answers are kept, an object is asked for at its origin by the first request that finds its answer ended,
 which is when the next stretch begins (`perfkit.lab.model` is exact for that); nobody waits for it who may be
-given the old one. What is not modelled: requests for one answer at one moment, threads, and what a busy machine
-takes from everybody.
+given the old one. What is not modelled: requests for one answer at one moment, threads, and what a busy
+machine takes from everybody.
 
 [1] D. V. Lindley, *The theory of queues with a single server*, Proc. Cambridge Phil. Soc. 48, 1952.
 """
@@ -64,7 +64,9 @@ class ServiceModel:
         self._loads: dict[float, Mask] = {}
         self._cache: CacheModel | None = None
 
-    def metrics(self, settings: Settings, counted: NDArray[np.int64], *, rate_per_s: float) -> dict[str, float]:
+    def metrics(
+        self, settings: Settings, counted: NDArray[np.int64], *, rate_per_s: float
+    ) -> dict[str, float]:
         """Return what a setting comes to over some requests, which arrive so many a second."""
         request = self._known["request"]
         filter_s, asked_bytes = self._filtered(settings.asgi, counted)
@@ -162,14 +164,16 @@ class ServiceModel:
         """How long each request waits for the origin, and how often it is asked."""
         calls = waited_for = np.ones(len(counted), dtype=bool)
         if settings.asgi.response_cache:
-            ttl_s = self._http.max_age_seconds
-            ttl_s = settings.asgi.response_cache_ttl_seconds if ttl_s is None else ttl_s
+            named_s = self._http.max_age_seconds
+            ttl_s = settings.asgi.response_cache_ttl_seconds if named_s is None else float(named_s)
             spare_s = settings.asgi.response_cache_stale_while_revalidate_seconds
-            loads = self._loads_of(float(ttl_s))
+            loads = self._loads_of(ttl_s)
             calls, waited_for = loads[counted], (loads & self._too_late(loads, ttl_s + spare_s))[counted]
         if not self._world.origin_ms:
             return np.zeros(len(counted)), {}
-        luck = np.random.default_rng([self._seed, 30]).normal(0, self._world.origin_sigma, len(self._workload))
+        luck = np.random.default_rng([self._seed, 30]).normal(
+            0, self._world.origin_sigma, len(self._workload)
+        )
         origin_s = self._world.origin_ms / 1_000 * np.exp(luck[counted]) * waited_for
         shares = {
             "origin_calls_per_request": float(calls.mean()),
@@ -178,7 +182,7 @@ class ServiceModel:
         return origin_s, shares
 
     def _loads_of(self, ttl_s: float) -> Mask:
-        """Which requests find nothing fresh: all of an answer that is one user's own, or has no time to live."""
+        """Which requests find nothing fresh: all, where answers live no time or are one user's own."""
         if ttl_s <= 0:
             return np.ones(len(self._workload), dtype=bool)
         if ttl_s not in self._loads:

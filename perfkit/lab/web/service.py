@@ -22,8 +22,9 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from perfkit.events import null_probe
+from perfkit.asgi import add_performance_middlewares
 from perfkit.asgi.messages import App, Fields, Message, Receive, Scope, Send
+from perfkit.events import null_probe
 from perfkit.lab.web.payloads import body_of
 from perfkit.lab.web.traffic import Payload
 from perfkit.settings import Settings
@@ -155,12 +156,7 @@ class _Counting:
 
 @asynccontextmanager
 async def _deployed(plan: Plan, settings: Settings, answers: Answers) -> AsyncIterator[tuple[App, Any]]:
-    """The application behind the middleware, as the settings say; and the clock its answers end by, if any."""
-    try:
-        from perfkit.asgi.stack import add_performance_middlewares
-    except ImportError:
-        yield answers, None
-        return
+    """The application behind the middleware, as the settings say, and the clock that kept answers end by."""
     if not settings.asgi.response_cache:
         yield add_performance_middlewares(answers, settings=settings.asgi), None
         return
