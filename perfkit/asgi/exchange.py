@@ -188,6 +188,9 @@ class Exchange:
             self.tee.other(message)
         if self._state == _SWALLOWED:
             return
+        if self._state == _HELD and kind == "http.response.start":
+            self._state = _PLAIN  # a second start: the server is to see both, and to refuse this one
+            await self._send(self._committed(self._own_head))
         if kind in _BODY_BY_OTHER_MEANS and self._state == _HELD:
             self._state = _PLAIN
             await self._send(self._committed(self._own_head))
