@@ -115,7 +115,9 @@ def _texts_of_one(one: One) -> st.SearchStrategy[str]:
     head = st.tuples(spaces, st.just("-" if one.minus else ""), spaces, st.just(name), spaces).map("".join)
     if not one.inner:
         return head
-    brackets = st.tuples(head, texts_of(one.inner), spaces).map(lambda parts: f"{parts[0]}({parts[1]}){parts[2]}")
+    brackets = st.tuples(head, texts_of(one.inner), spaces).map(
+        lambda parts: f"{parts[0]}({parts[1]}){parts[2]}"
+    )
     if len(one.inner) > 1:
         return brackets
     return brackets | st.tuples(head, texts_of(one.inner)).map("/".join)

@@ -15,7 +15,20 @@ from perfkit.asgi.fields.tree import Branch
 from tests.asgi.fields.naive import LITERALS, choices, documents, kept, parsed, texts_of
 
 WHOLE = [b"1.10", b"1e400", b"-0", b"1" * 400, rb'"\u00e9\/"', b"[1 , 2]", b'{"x": [ ] }', b"true", b"null"]
-ODD = ["a-b", "class", "__init__", "__proto__", "f0", "f1", "é", "\U0001f600", "with space", "1", "'", "\x7f".replace("\x7f", "~")]
+ODD = [
+    "a-b",
+    "class",
+    "__init__",
+    "__proto__",
+    "f0",
+    "f1",
+    "é",
+    "\U0001f600",
+    "with space",
+    "1",
+    "'",
+    "\x7f".replace("\x7f", "~"),
+]
 
 
 def masks(text: str) -> tuple[Mask, Mask]:
@@ -117,9 +130,10 @@ def test_a_member_may_have_any_name(name: str) -> None:
     escaped = name.replace("-", "\\-")
     document = json.dumps({"other": 0, name: {"f0": 1, name: 2}}, ensure_ascii=False)
 
-    assert left(f"{escaped}/{escaped}", document) == json.dumps(
-        {name: {name: 2}}, ensure_ascii=False, separators=(",", ":")
-    ).encode()
+    assert (
+        left(f"{escaped}/{escaped}", document)
+        == json.dumps({name: {name: 2}}, ensure_ascii=False, separators=(",", ":")).encode()
+    )
 
 
 def test_names_that_must_be_escaped_are_chosen_too() -> None:
@@ -162,7 +176,14 @@ def test_half_pairs_stay_even_if_the_document_has_the_mark_that_would_stand_for_
     "body",
     [
         *(b"", b" ", b"{", b"}", b'{"a":1', b'{"a":1}}', b'{"a":1,}', b"[1,]", b'{"a":01}', b'{"a":NaN}'),
-        *(b"{'a':1}", b'{"a":1}{"a":2}', b"<a>", b'\xef\xbb\xbf{"a":1}', b'{"a":"\xff"}', b'{"\xff":1,"a":2}'),
+        *(
+            b"{'a':1}",
+            b'{"a":1}{"a":2}',
+            b"<a>",
+            b'\xef\xbb\xbf{"a":1}',
+            b'{"a":"\xff"}',
+            b'{"\xff":1,"a":2}',
+        ),
         *(b'{"b":"\xff","a":1}', b'{"b":"\x00","a":1}', rb'{"b":"\x","a":1}', rb'{"a":"\ud80"}'),
         '{"a":1}'.encode("utf-16"),
     ],
@@ -180,7 +201,9 @@ def test_a_value_without_fields_is_left_alone(body: bytes) -> None:
     assert left("-a", body) == body
 
 
-@pytest.mark.parametrize("document", [b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 5_000 + b"1" + b"}" * 5_000])
+@pytest.mark.parametrize(
+    "document", [b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 5_000 + b"1" + b"}" * 5_000]
+)
 @pytest.mark.parametrize("text", ["a", "a/a", "-b"])
 def test_a_document_nested_beyond_reason_is_left_alone(text: str, document: bytes) -> None:
     """No recursion error reaches the client."""
