@@ -17,12 +17,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 import annotated_types
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.fields import FieldInfo
 
 from perfkit.errors import SettingsError, did_you_mean
 
@@ -34,6 +34,7 @@ __all__ = [
     "find_knob",
     "flat",
     "iter_knobs",
+    "of_environment",
     "parsed",
     "replaced",
     "value_words",
@@ -130,13 +131,13 @@ class KnobInfo:
 
 def iter_knobs(section: Section, prefix: str = "") -> Iterator[KnobInfo]:
     """Yield every knob below `section` in declared order; defaults are the values `section` holds."""
-    for name, field in type(section).model_fields.items():
+    for name in type(section).model_fields:
         path = f"{prefix}{name}"
         value = getattr(section, name)
         if isinstance(value, Section):
             yield from iter_knobs(value, f"{path}.")
         else:
-            yield _info(path, field, value)
+            yield _info(path, type(section), name, value)
 
 
 def find_knob(section: Section, path: str) -> KnobInfo:
@@ -145,15 +146,22 @@ def find_knob(section: Section, path: str) -> KnobInfo:
     Raises:
         SettingsError: no knob has that path; the message names the nearest.
     """
-    known = {info.path: info for info in iter_knobs(section)}
-    if path not in known:
-        raise SettingsError(f"There is no knob {path!r}.{did_you_mean(path, known)}", path=path)
-    return known[path]
+    *parents, leaf = path.split(".")
+    branch: object = section
+    for parent in parents:
+        branch = getattr(branch, parent, None) if isinstance(branch, Section) else None
+    if isinstance(branch, Section) and leaf in type(branch).model_fields:
+        value = getattr(branch, leaf)
+        if not isinstance(value, Section):
+            return _info(path, type(branch), leaf, value)
+    raise SettingsError(f"There is no knob {path!r}.{did_you_mean(path, flat(section))}", path=path)
 
 
 def flat(section: Section) -> dict[str, Value]:
     """Return every knob's value by dotted path, in declared order."""
-    return {info.path: info.default for info in iter_knobs(section)}
+    values: dict[str, Value] = {}
+    _flatten(section, "", values)
+    return values
 
 
 def replaced(section: SectionT, values: Mapping[str, object]) -> SectionT:
@@ -203,6 +211,21 @@ def parsed(info: KnobInfo, text: str, *, place: str) -> Value:
     return value  # type: ignore[return-value]  # admits() has just checked the kind
 
 
+def of_environment(section: type[SectionT], area: str, env: Mapping[str, str]) -> SectionT:
+    """Return an area's section as the `PERFKIT_<AREA>__…` variables set it; the rest keep their defaults.
+
+    Variables of other areas, and of no knob, are left to `perfkit.Settings.from_env`, which refuses them.
+
+    Raises:
+        SettingsError: a value is refused.
+    """
+    knobs = {
+        f"PERFKIT_{area}__{info.path.replace('.', '__')}".upper(): info for info in iter_knobs(section())
+    }
+    values = {info.path: parsed(info, env[name], place=name) for name, info in knobs.items() if name in env}
+    return replaced(section(), values)
+
+
 def value_words(value: Value) -> str:
     """Return a knob's value as it is written for people and in Terraform: no trailing zeros, `true`, `false`.
 
@@ -214,7 +237,24 @@ def value_words(value: Value) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-def _info(path: str, field: FieldInfo, value: Value) -> KnobInfo:
+def _flatten(section: Section, prefix: str, values: dict[str, Value]) -> None:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            _flatten(value, f"{prefix}{name}.", values)
+        else:
+            _declared(type(section), name)  # refuses a field that is no knob
+            values[f"{prefix}{name}"] = value
+
+
+def _info(path: str, section: type[Section], name: str, value: Value) -> KnobInfo:
+    return replace(_declared(section, name), path=path, default=value)
+
+
+@cache
+def _declared(section: type[Section], name: str) -> KnobInfo:
+    """What the class says of a knob; read once, for a sweep asks thousands of times."""
+    field, path = section.model_fields[name], f"{section.__name__}.{name}"
     knob = next((item for item in field.metadata if isinstance(item, Knob)), None)
     if knob is None:
         raise TypeError(f"{path} is a field of a Section without a Knob(...)")
@@ -235,7 +275,7 @@ def _info(path: str, field: FieldInfo, value: Value) -> KnobInfo:
     if kind not in (bool, int, float, str):
         raise TypeError(f"{path} has kind {field.annotation}; a knob is a bool, int, float, str or Literal")
     return KnobInfo(
-        path, kind, value, knob, field.description or "", choices=choices, pattern=pattern, **bounds
+        path, kind, field.default, knob, field.description or "", choices=choices, pattern=pattern, **bounds
     )
 
 

@@ -19,7 +19,7 @@ from perfkit.asgi.settings import AsgiSettings
 from perfkit.cache.settings import CacheSettings
 from perfkit.cloudrun.settings import CloudrunSettings
 from perfkit.errors import SettingsError, did_you_mean
-from perfkit.knobs import Section, Value, flat, iter_knobs, parsed, replaced
+from perfkit.knobs import Section, Value, find_knob, flat, iter_knobs, parsed, replaced
 from perfkit.pools.settings import PoolsSettings
 from perfkit.vertex.settings import VertexSettings
 
@@ -113,10 +113,11 @@ class Settings(Section):
 
     def diff(self, other: Settings) -> tuple[Change, ...]:
         """Return the knobs whose value in `other` is not this one's, in declared order."""
-        units = {info.path: info.knob.unit for info in iter_knobs(self)}
         mine, theirs = flat(self), flat(other)
         return tuple(
-            Change(path, mine[path], theirs[path], units[path]) for path in mine if mine[path] != theirs[path]
+            Change(path, mine[path], theirs[path], find_knob(self, path).knob.unit)
+            for path in mine
+            if mine[path] != theirs[path]
         )
 
     @cached_property

@@ -10,7 +10,7 @@ __all__ = ["Request", "joined"]
 
 
 class Request:
-    """A request's method, and its fields by name; a field of several lines is joined by commas (RFC 9110 §5.3).
+    """A request's method, and its fields by name; several lines of one are joined by commas (RFC 9110 §5.3).
 
     >>> lines = [(b"accept-encoding", b"br"), (b"accept-encoding", b"gzip"), (b"host", b"a.example")]
     >>> request = Request({"type": "http", "method": "GET", "path": "/", "headers": lines})
@@ -18,12 +18,13 @@ class Request:
     (b'br, gzip', None)
     """
 
-    __slots__ = ("get", "method", "scope")
+    __slots__ = ("get", "method", "scheme", "scope")
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
-        self.method: str = scope["method"]
-        lines = scope["headers"]
+        self.method: str = scope.get("method", "GET")
+        self.scheme: str = scope.get("scheme", "http")
+        lines = scope.get("headers", ())
         fields: dict[bytes, bytes] = dict(lines)
         if len(fields) != len(lines):
             fields = joined(lines)

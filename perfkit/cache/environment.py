@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from perfkit.cache.settings import CacheSettings
-from perfkit.knobs import iter_knobs, parsed, replaced
+from perfkit.knobs import of_environment
 from perfkit.pools import OptimizedRedis, PoolType, get_optimized_redis_client
 
 __all__ = ["PREFIX", "environment_is_alone", "environments_client", "environments_settings"]
@@ -34,7 +34,4 @@ def environments_settings(env: Mapping[str, str] | None = None) -> CacheSettings
     Raises:
         SettingsError: one of them is refused.
     """
-    env = os.environ if env is None else env
-    knobs = {f"PERFKIT_CACHE__{info.path.upper()}": info for info in iter_knobs(CacheSettings())}
-    values = {info.path: parsed(info, env[name], place=name) for name, info in knobs.items() if name in env}
-    return replaced(CacheSettings(), values)
+    return of_environment(CacheSettings, "cache", os.environ if env is None else env)

@@ -2,6 +2,7 @@
 
 scenario.yaml        the question as it was asked, overrides included
 environment.json     the machine, the versions, the commit, the workload's digest
+calibration.json     what a rig found out about this machine before it modelled, where it has to
 trials.jsonl         one line per finished trial, fsynced: the source of truth
 comparison.json      derived from the trials
 choice.json          derived from the comparison
@@ -97,6 +98,28 @@ class RunFolder:
                 folder=self.path,
             ) from None
         return environment
+
+    @property
+    def calibration(self) -> dict[str, Any] | None:
+        """What the rig found out about the machine; None before it has."""
+        file = self.path / "calibration.json"
+        if not file.is_file():
+            return None
+        try:
+            calibration: dict[str, Any] = json.loads(file.read_text())
+        except ValueError:
+            raise RunError(
+                f"{file} is not JSON, so what was modelled cannot be modelled again. Ask the question again.",
+                folder=self.path,
+            ) from None
+        return calibration
+
+    def keep_calibration(self, calibration: Mapping[str, Any]) -> None:
+        """Write what was found out, whole or not at all; nothing where there is nothing."""
+        if calibration:
+            write_whole(
+                self.path / "calibration.json", json.dumps(calibration, indent=1, sort_keys=True) + "\n"
+            )
 
     @property
     def comparison(self) -> Comparison:

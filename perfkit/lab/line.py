@@ -71,12 +71,17 @@ def simulated_lines(rig: Rig, scenario: Scenario) -> Lines:
 def measured_lines(rig: Rig, scenario: Scenario) -> Iterator[Lines]:
     """Yield lines to the most real Redis there is, through proxies where a round trip or a fault wants one.
 
-    Where there is no server at all, the stand-in answers on the wall clock, and nothing is called measured.
+    Where the scenario needs none, they lead nowhere. Where there is no server at all, the stand-in answers on
+    the wall clock, and nothing is called measured.
 
     Raises:
         ScenarioError: the server is to be stalled, and is not ours.
         SettingsError, RealServerRequired, Unavailable: as `open_endpoint`.
     """
+    if (served_by := rig.served_by(scenario)) is not None:
+        nowhere = Line(scenario.world, Endpoint.embedded(), SimulatedFaults().strike)
+        yield Lines("measured", served_by, lambda _rtt_ms: nowhere)
+        return
     with ExitStack() as held:
         endpoint, backend = held.enter_context(open_endpoint())
         if endpoint.backend == "fakeredis":

@@ -121,6 +121,22 @@ METRICS = _table(
         "recovery_ms", "time until recovery", "ms", "lower", "difference", 0,
         "From a fault's end until the last call that still failed was due.", margin=10.0,
     ),
+    Metric(
+        "bytes_per_response", "bytes on the wire per response", "bytes", "lower", "ratio", 0,
+        "What a client received for a request on average, the head included.",
+    ),
+    Metric(
+        "server_cpu_ms_per_request", "processor time per request", "ms", "lower", "ratio", 3,
+        "Processor time of the service's process, all threads, shared out over its requests.",
+    ),
+    Metric(
+        "dollars_per_million", "price of a million requests", "$", "lower", "ratio", 3,
+        "Processor time and bytes on the wire at the scenario's prices.",
+    ),
+    Metric(
+        "server_peak_bytes", "peak size of the service", "bytes", "lower", "ratio", 0,
+        "The most memory the service's process held since it started.",
+    ),
 )  # fmt: skip
 """Every metric, by name, in the order reports show them."""
 

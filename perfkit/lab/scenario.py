@@ -18,6 +18,7 @@ from perfkit.knobs import KnobInfo, Value, find_knob
 from perfkit.lab.metrics import find_metric
 from perfkit.lab.results import Record
 from perfkit.lab.traffic import Traffic
+from perfkit.lab.web.traffic import Http
 from perfkit.settings import Settings
 
 __all__ = [
@@ -212,11 +213,13 @@ class Scenario(Record):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
     question: str
-    rig: Literal["cache", "pools"]
+    rig: Literal["cache", "pools", "asgi"]
     workload: Annotated[GeneratedWorkload | TraceWorkload, Field(discriminator="kind")]
     world: World = World()
     traffic: Traffic | None = None
     """What the requests are; only for the rig `pools`, which has a default for it."""
+    http: Http | None = None
+    """Who asks and for what; only for the rig `asgi`, which has a default for it."""
     baseline: dict[str, Value] = Field(default_factory=dict)
     """Knobs of the settings in use today that differ from the defaults."""
     axes: dict[str, Axis]
@@ -232,6 +235,11 @@ class Scenario(Record):
     def traffic_or_usual(self) -> Traffic:
         """The traffic, or the usual one where none is named: nine reads of the cache to one write."""
         return self.traffic or Traffic()
+
+    @property
+    def http_or_usual(self) -> Http:
+        """The requests over HTTP, or the usual ones where none are named: one client that accepts all."""
+        return self.http or Http()
 
     @field_validator("baseline")
     @classmethod

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perfkit.errors import PerfkitError, ScenarioError, did_you_mean
@@ -89,7 +89,7 @@ def compared(folder: RunFolder, *, workload: Workload | None = None) -> tuple[Co
     results = folder.results()
     if workload is None:
         workload = load_workload(scenario.workload, seed=scenario.seed, folder=folder.path)
-    fits = _fits(Asked(scenario, workload), results)
+    fits = _fits(Asked(scenario, workload, folder.calibration or {}), results)
     comparison = compare(results, scenario=scenario, run_id=folder.run_id, fits=fits)
     choice = choose(comparison, scenario)
     folder.keep("comparison.json", comparison)
@@ -103,7 +103,7 @@ class _Sweep:
     def __init__(self, plan: Plan, workload: Workload, folder: RunFolder, progress: Progress) -> None:
         self._plan = plan
         self._rig: Rig = RIGS[plan.scenario.rig]
-        self._asked = Asked(plan.scenario, workload)
+        self._asked = Asked(plan.scenario, workload, folder.calibration or {})
         self._folder = folder
         self._progress = progress
 
@@ -120,6 +120,12 @@ class _Sweep:
         trials = self._missing(self._plan.modelled())
         if not trials:
             return
+        if (
+            not self._asked.calibration
+        ):  # once a run: what is modelled after a break leans on the same numbers
+            settings = [self._plan.settings(trial) for trial in trials]
+            self._asked = replace(self._asked, calibration=self._rig.calibrated(settings, self._asked))
+            self._folder.keep_calibration(self._asked.calibration)
         with self._progress.stage("model", len(trials)) as step:
             for rtt_ms in dict.fromkeys(trial.rtt_ms for trial in trials):
                 here = [trial for trial in trials if trial.rtt_ms == rtt_ms]
@@ -211,7 +217,26 @@ def plan_of(scenario: Scenario) -> Plan:
                 f"It gives {', '.join(sorted(rig.metrics))}.",
                 path=metric,
             )
+    if not rig.simulates:
+        _refuse_what_nothing_would_try(scenario, rig)
     return Plan(scenario, rig.modelled_knobs)
+
+
+def _refuse_what_nothing_would_try(scenario: Scenario, rig: Rig) -> None:
+    """Without a simulation, an axis no model knows is tried nowhere, and without a race no comparison."""
+    for path in scenario.axes:
+        if path not in rig.modelled_knobs:
+            raise ScenarioError(
+                f"The rig {scenario.rig} models {', '.join(rig.modelled_knobs)}, and has no simulation for "
+                f"other axes: no value of {path} would be tried. Put it into the baseline, and ask again.",
+                path=path,
+            )
+    if scenario.measure is None:
+        raise ScenarioError(
+            f"The rig {scenario.rig} has no simulation, so without a measurement nothing is compared. "
+            "Say how to measure.",
+            path="measure",
+        )
 
 
 def _fits(asked: Asked, results: Iterable[TrialResult]) -> list[Fit]:

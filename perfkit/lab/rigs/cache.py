@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,14 @@ class CacheRig:
         }
     )
     simulates = True
+
+    def served_by(self, scenario: Scenario) -> str | None:
+        """Redis answers."""
+        return None
+
+    def calibrated(self, settings: Sequence[Settings], asked: Asked) -> dict[str, Any]:
+        """Nothing is asked of the machine: the model counts, and times no processor."""
+        return {}
 
     def check(self, scenario: Scenario) -> None:
         """Refuse traffic: what the cache is asked is its workload, and nothing else."""

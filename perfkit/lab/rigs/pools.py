@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from perfkit.errors import ScenarioError
 from perfkit.events import null_probe
@@ -42,6 +43,14 @@ class PoolsRig:
         }
     )
     simulates = True
+
+    def served_by(self, scenario: Scenario) -> str | None:
+        """Redis answers."""
+        return None
+
+    def calibrated(self, settings: Sequence[Settings], asked: Asked) -> dict[str, Any]:
+        """Nothing is asked of the machine: the model counts, and times no processor."""
+        return {}
 
     def check(self, scenario: Scenario) -> None:
         """Refuse a metric that only a load or a fault gives, where there is none."""

@@ -8,10 +8,10 @@ Sweep, rounds and confirmation lean on these two. A rig is known by its area's w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from perfkit.lab.compare import Fit
 from perfkit.lab.line import Line
@@ -29,6 +29,8 @@ class Asked:
 
     scenario: Scenario
     workload: Workload
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    """What the rig found out about this machine before it modelled anything, where it has to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,22 @@ class Rig(Protocol):
         """Whether virtual time says anything of this area; if not, the model's best are measured."""
         ...
 
+    def served_by(self, scenario: Scenario) -> str | None:
+        """Name what answers, where a scenario needs no Redis; None where it does."""
+        ...
+
     def check(self, scenario: Scenario) -> None:
         """Refuse a scenario that asks for what this rig cannot do.
 
         Raises:
             ScenarioError: naming the part.
+        """
+        ...
+
+    def calibrated(self, settings: Sequence[Settings], asked: Asked) -> dict[str, Any]:
+        """Find out about this machine what modelling these settings takes; empty where it takes nothing.
+
+        It is kept in the run's folder, so that a run that is resumed goes on with the same numbers.
         """
         ...
 

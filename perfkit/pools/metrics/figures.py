@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar, get_args
 
 from perfkit.pools.counts import BOUNDS_S
 from perfkit.resilience import BreakerState
@@ -19,8 +19,9 @@ from perfkit.resilience import BreakerState
 if TYPE_CHECKING:
     from perfkit.pools.pools import RedisPools
 
-__all__ = ["DURATION", "FIGURES", "Figure", "Reading", "readings"]
+__all__ = ["DURATION", "FIGURES", "Figure", "Kind", "Reading", "Sample", "readings"]
 
+ReadT = TypeVar("ReadT")
 Kind: TypeAlias = Literal["counter", "updown", "gauge"]
 Sample: TypeAlias = tuple[tuple[str, ...], float]
 
@@ -55,15 +56,15 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """One number of a pool, or one for each value of its attributes."""
+class Figure(Generic[ReadT]):
+    """One number of what is read (here a pool), or one for each value of its attributes."""
 
     name: str
     kind: Kind
     unit: str
     """As UCUM writes it; braces hold what is counted."""
     summary: str
-    read: Callable[[Reading], Iterable[Sample]]
+    read: Callable[[ReadT], Iterable[Sample]]
     attributes: tuple[str, ...] = ()
 
 
@@ -93,7 +94,7 @@ def _states(reading: Reading) -> Iterable[Sample]:
     return [((state,), float(state == now)) for state in get_args(BreakerState)]
 
 
-FIGURES: Final = (
+FIGURES: Final[tuple[Figure[Reading], ...]] = (
     Figure(
         "perfkit.redis.calls",
         "counter",

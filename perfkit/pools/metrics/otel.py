@@ -9,7 +9,7 @@ Prometheus counts them, so `histogram_quantile` reads them), `.sum` and `.count`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 try:
     from opentelemetry.metrics import CallbackOptions, Meter, Observation
@@ -19,14 +19,14 @@ except ModuleNotFoundError as missing:
         name=missing.name,
     ) from None
 
-from perfkit.pools.metrics.figures import FIGURES, Figure, readings
+from perfkit.pools.metrics.figures import FIGURES, Figure, Reading, readings
 from perfkit.pools.pools import RedisPools
 
 __all__ = ["register_otel"]
 
 _Attributes: TypeAlias = Mapping[str, str | int]
 
-_DURATIONS = (
+_DURATIONS: Final[tuple[Figure[Reading], ...]] = (
     Figure(
         "perfkit.redis.duration.bucket",
         "counter",
@@ -78,7 +78,7 @@ def register_otel(pools: RedisPools, meter: Meter) -> None:
 
 
 def _observing(
-    figure: Figure, pools: RedisPools, server: _Attributes
+    figure: Figure[Reading], pools: RedisPools, server: _Attributes
 ) -> Callable[[CallbackOptions], Iterator[Observation]]:
     def observe(_options: CallbackOptions) -> Iterator[Observation]:
         for reading in readings(pools):

@@ -14,7 +14,7 @@ except ModuleNotFoundError as missing:
         name=missing.name,
     ) from None
 
-from perfkit.pools.metrics.figures import DURATION, FIGURES, Figure, readings
+from perfkit.pools.metrics.figures import DURATION, FIGURES, Figure, Reading, readings
 from perfkit.pools.pools import RedisPools
 
 __all__ = ["PrometheusCollector"]
@@ -62,7 +62,7 @@ class PrometheusCollector(Collector):
         yield durations
 
 
-def _family(figure: Figure) -> CounterMetricFamily | GaugeMetricFamily:
+def _family(figure: Figure[Reading]) -> CounterMetricFamily | GaugeMetricFamily:
     kind = CounterMetricFamily if figure.kind == "counter" else GaugeMetricFamily
     labels = ["pool", *(attribute.rpartition(".")[2] for attribute in figure.attributes)]
     return kind(_underscored(figure.name), figure.summary, labels=labels)

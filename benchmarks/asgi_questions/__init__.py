@@ -1,0 +1,1 @@
+"""The questions of `benchmarks/asgi.py`, one a file."""

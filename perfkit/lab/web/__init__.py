@@ -1,0 +1,11 @@
+"""A real service under real HTTP: what the rig `asgi` starts, asks and models.
+
+traffic.py    what a scenario says of the requests: who asks, on what line, for what, at what prices
+payloads.py   the bodies a service answers with, the same for the same object
+service.py    the application behind the middleware, and the orders its process obeys
+process.py    that process: started, told, and ended with us
+client.py     an HTTP/1.1 client that counts bytes and decodes nothing
+clients.py    the clients of a traffic, each kind behind a line of its bandwidth
+calibrate.py  what codecs and filters take on this machine, for these answers
+model.py      from that to responses, processor time and money, for any setting
+"""
