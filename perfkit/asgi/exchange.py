@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange"]
 
-_WAITING, _HELD, _PLAIN, _STREAMING, _GATHERING, _SWALLOWED = range(6)
+_WAITING, _HELD, _PLAIN, _STREAMING, _GATHERING, _FILLED, _SWALLOWED = range(7)
 _BODY_BY_OTHER_MEANS = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 _PREPARED_AT_MOST = 16
 """Variants kept ready of one stored response; clients that accept the same send one of a few headers."""
@@ -87,8 +87,8 @@ class Exchange:
                 chunk = bytes(chunk)
             if self.tee is not None:
                 self.tee.body(chunk, more)
-            if self._state == _HELD and (not more or self._is_all(chunk)):
-                await self._whole(chunk, more=more)
+            if self._state == _HELD and not more:
+                await self._whole(chunk, more=False)
             else:
                 await self._part(message, chunk, more=more)
         elif kind == "http.response.start" and self._state == _WAITING:
@@ -153,9 +153,9 @@ class Exchange:
         self._state = _HELD
         return head.get(b"content-length") is None and streams_at_once(head.get(b"content-type"))
 
-    def _is_all(self, chunk: bytes) -> bool:
-        """Whether a first piece is as long as the whole body."""
-        return self._own_head.get(b"content-length") == b"%d" % len(chunk)
+    def _is_all(self, body: bytes | bytearray) -> bool:
+        """Whether so much of a body is all that was announced."""
+        return self._own_head.get(b"content-length") == b"%d" % len(body)
 
     async def _part(self, message: Message, chunk: bytes, *, more: bool) -> None:
         """Take a piece of a body that is not whole."""
@@ -172,6 +172,11 @@ class Exchange:
         elif state == _GATHERING:
             await self._gather(chunk, more=more)
         elif state != _SWALLOWED:
+            if state == _FILLED and chunk:
+                raise RuntimeError(
+                    f"The application sent {len(chunk)} bytes more than its Content-Length announced. Its "
+                    "answer went out at that length; announce all of it, or nothing."
+                )
             self._sent_bytes += len(chunk)
             await self._send(message)
             if not more:
@@ -183,6 +188,9 @@ class Exchange:
             self.tee.other(message)
         if self._state == _SWALLOWED:
             return
+        if self._state == _HELD and kind == "http.response.start":
+            self._state = _PLAIN  # a second start: the server is to see both, and to refuse this one
+            await self._send(self._committed(self._own_head))
         if kind in _BODY_BY_OTHER_MEANS and self._state == _HELD:
             self._state = _PLAIN
             await self._send(self._committed(self._own_head))
@@ -194,7 +202,7 @@ class Exchange:
     async def _whole(self, body: bytes, *, more: bool) -> None:
         """Send a response whose whole body is known; `more` says that the application has yet to end it."""
         stages, request, head = self._stages, self._request, self._own_head
-        self._state = _PLAIN
+        self._state = _FILLED if more else _PLAIN
         with_body = has_body(request, head)
         if with_body and self.mask is not None:
             body = filtered(stages, self.mask, head, body)
@@ -264,6 +272,8 @@ class Exchange:
         stages = self._stages
         if self.mask is not None and form_of(stages, head) == "json":
             return stages.fields_max_bytes
+        if self._is_all(chunk):
+            return len(chunk)
         if len(chunk) >= stages.small_bytes or head.get(b"content-length") is not None:
             return 0
         if self._request.get(b"accept-encoding") is None:
@@ -293,8 +303,11 @@ class Exchange:
             self._letting_go = asyncio.get_running_loop().create_task(self._let_go())
 
     async def _let_go(self) -> None:
-        """Send what is gathered as the beginning of a stream."""
+        """Send what is gathered: all of a body that has yet to be ended, or the beginning of a stream."""
         so_far, self._gathered = bytes(self._gathered), bytearray()
+        if self._is_all(so_far):
+            await self._whole(so_far, more=True)
+            return
         self.mask = self.mask if form_of(self._stages, self._own_head) == "lines" else None
         await self._stream()
         await self._piece(so_far, more=True)

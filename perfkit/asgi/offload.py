@@ -105,8 +105,12 @@ class Threads:
 
     def has_room(self) -> bool:
         """Return whether a body given now is soon begun, and the running loop can wait for a thread."""
-        # A loop with a time of its own cannot: there, processor time costs nothing.
-        return self.waiting < 2 * self.workers and not hasattr(asyncio.get_running_loop(), "epoch_s")
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # another library's loop
+            return False
+        # A loop with a time of its own cannot wait: there, processor time costs nothing.
+        return self.waiting < 2 * self.workers and not hasattr(loop, "epoch_s")
 
     def run(self, work: Callable[[bytes], bytes], body: bytes, clock: Clock) -> Awaitable[Worked]:
         """Return what the work makes of a body; its place is taken now, not when the result is waited for."""

@@ -26,7 +26,7 @@ def test_a_body_travels_in_the_coding_a_client_takes(coding: bytes) -> None:
         [
             JSON,
             (b"x-mine", b"1"),
-            (b"vary", b"accept-encoding"),
+            (b"vary", b"Accept-Encoding"),
             (b"content-encoding", coding),
             (b"content-length", b"%d" % len(body)),
         ]
@@ -73,7 +73,7 @@ def test_a_strong_etag_becomes_weak(etag: bytes, after: bytes) -> None:
     ("vary", "after"),
     [
         (b"*", b"*"),
-        (b"Origin", b"Origin, accept-encoding"),
+        (b"Origin", b"Origin, Accept-Encoding"),
         (b"Accept-Encoding", b"Accept-Encoding"),
         (b"origin, accept-encoding", b"origin, accept-encoding"),
     ],
@@ -103,7 +103,7 @@ def test_what_could_have_been_compressed_says_that_it_varies(request_: Request, 
     head = answer()
 
     assert compression().whole(request_, head, body) == body
-    assert head.fields == [JSON, (b"vary", b"accept-encoding")]
+    assert head.fields == [JSON, (b"vary", b"Accept-Encoding")]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,6 @@ def test_what_could_have_been_compressed_says_that_it_varies(request_: Request, 
         answer((b"content-type", b"image/png")),
         answer((b"content-type", b"application/octet-stream")),
         answer((b"content-type", b"application/grpc+json")),
-        Head(200, []),
         answer((b"content-encoding", b"gzip")),
         answer((b"content-encoding", b"aes128gcm")),
         answer((b"content-encoding", b"identity, br")),
@@ -122,7 +121,7 @@ def test_what_could_have_been_compressed_says_that_it_varies(request_: Request, 
         answer(status=205),
         answer(status=101),
     ],
-    ids=str,
+    ids=lambda head: f"{head.status} {head.fields[-1][1].decode() if head.fields else ''}",
 )
 def test_what_is_not_to_be_compressed_is_not_touched(head: Head) -> None:
     """Not even by a Vary: no client gets it otherwise."""
@@ -139,7 +138,7 @@ def test_a_range_is_never_compressed(head: Head) -> None:
     """Its bytes are counted in the body as it is; but the whole varies."""
     assert compression().whole(asked(), head, BODY) is BODY
     assert head.get(b"content-encoding") is None
-    assert head.get(b"vary") == b"accept-encoding"
+    assert head.get(b"vary") == b"Accept-Encoding"
 
 
 @pytest.mark.parametrize("control", [b"no-transform", b"max-age=0, no-transform"])
@@ -242,7 +241,7 @@ def test_a_body_in_parts_can_be_read_as_far_as_it_came(chunks: list[bytes], codi
     assert read(head, made) == b"".join(chunks) + b"end"
     assert head.fields == [
         JSON,
-        (b"vary", b"accept-encoding"),
+        (b"vary", b"Accept-Encoding"),
         (b"content-encoding", coding),
         (b"etag", b'W/"a"'),
     ]
@@ -257,7 +256,7 @@ def test_a_stream_that_says_it_is_small_is_left(length: bytes, packed: bool) -> 
 
     assert (compression().stream(asked(), head) is not None) is packed
     assert (head.get(b"content-length") is None) is packed
-    assert head.get(b"vary") == b"accept-encoding"
+    assert head.get(b"vary") == b"Accept-Encoding"
 
 
 def test_a_level_that_is_set_is_used() -> None:

@@ -16,7 +16,7 @@ def test_an_answer_without_a_body_says_what_one_with_it_would(method: str) -> No
     head = answer((b"etag", b'"a"'), (b"content-length", b"5000"), (b"accept-ranges", b"bytes"))
     compression().bodiless(asked(method=method), head)
 
-    assert head.fields == [JSON, (b"vary", b"accept-encoding"), (b"etag", b'W/"a"')]
+    assert head.fields == [JSON, (b"vary", b"Accept-Encoding"), (b"etag", b'W/"a"')]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_one_that_would_not_be_compressed_keeps_its_length(request_: Request, le
         JSON,
         (b"etag", b'"a"'),
         (b"content-length", length),
-        (b"vary", b"accept-encoding"),
+        (b"vary", b"Accept-Encoding"),
     ]
 
 
@@ -56,7 +56,7 @@ def test_a_304_names_the_tag_the_client_holds(
     compression().bodiless(request, head)
 
     assert head.get(b"etag") == after
-    assert head.get(b"vary") == b"accept-encoding"
+    assert head.get(b"vary") == b"Accept-Encoding"
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_what_is_packed_framed_or_unknown_is_left(media: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, b"", b"json", b"/", b"text/", b"/html", b"text", b"x" * 300, b"\xff\xfe/\x00"]
+    "value", [b"", b"json", b"/", b"text/", b"/html", b"text", b"x" * 300, b"\xff\xfe/\x00"]
 )
 def test_what_is_no_media_type_is_left(value: bytes | None) -> None:
     """Unknown means no."""
@@ -120,3 +120,10 @@ def test_messages_that_mean_something_alone_do_not_wait(media: bytes, at_once: b
 def test_any_bytes_are_judged(value: bytes) -> None:
     """And never lead to an error."""
     assert content_of(value).compressible in (True, False)
+
+
+def test_what_has_no_media_type_is_tried() -> None:
+    """Nothing is said against it, and what does not shrink is sent as it is."""
+    content = content_of(None)
+    assert content.compressible
+    assert not content.at_once

@@ -156,7 +156,7 @@ def test_a_client_that_leaves_amid_a_stream_is_forgotten(
     server: Server, service: Service, coding: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The application is told; nothing of the response is left in memory; nobody logs anything."""
-    told = service.told_of_disconnects
+    told, held = service.told_of_disconnects, len(_exchanges())
     with caplog.at_level(logging.WARNING):
         for _ in range(5):
             with Wire(server.port) as wire:
@@ -165,7 +165,7 @@ def test_a_client_that_leaves_amid_a_stream_is_forgotten(
                 wire.chunk()
         until(lambda: service.told_of_disconnects == told + 5, "the application was not told")
         until(lambda: service.streaming == 0, "a stream goes on")
-        until(lambda: gc.collect() >= 0 and not _exchanges(), "a response is still held")
+        until(lambda: gc.collect() >= 0 and len(_exchanges()) <= held, "a response is still held")
     assert [record.getMessage() for record in caplog.records] == []
 
 

@@ -193,7 +193,7 @@ CHECKS = [
         "a start without fields is borne",
         {"type": "http.response.start", "status": 200},
         body(BIG),
-        expects=(plain,),
+        expects=(ENCODED, smaller),
     ),
     _sends("a body message without a body is borne", HEAD, {"type": "http.response.body"}, expects=(plain,)),
     Check("fields in a tuple are borne", "gzip", lambda: _headers_of(tuple), (ENCODED, smaller)),
