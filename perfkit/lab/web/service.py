@@ -20,6 +20,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from perfkit.asgi import add_performance_middlewares
@@ -161,12 +162,16 @@ async def _deployed(plan: Plan, settings: Settings, answers: Answers) -> AsyncIt
         yield add_performance_middlewares(answers, settings=settings.asgi), None
         return
     from perfkit.lab.load import PlayedClock
+    from perfkit.lab.removal import remove_keys
     from perfkit.stack import Outside, Stack
 
     clock = PlayedClock()
     outside = Outside(clock=clock, epoch=clock.epoch, probe=null_probe, key_prefix=plan.key_prefix)
     async with Stack.open(settings, outside=outside) as stack:
-        yield add_performance_middlewares(answers, settings=settings.asgi, cache=stack.cache), clock
+        try:
+            yield add_performance_middlewares(answers, settings=settings.asgi, cache=stack.cache), clock
+        finally:
+            await remove_keys(stack.pools, plan.key_prefix)
 
 
 async def _serve(plan: Plan, orders: asyncio.StreamReader) -> None:
@@ -201,11 +206,18 @@ def _obeyed(order: dict[str, Any], answers: Answers, counting: _Counting, clock:
         clock.stand_at(order["stand_at_s"])
     if clock is not None and "run_from_s" in order:
         clock.run_from(order["run_from_s"], speed=order["speed"])
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    counts = Counts(
-        time.process_time(), used.ru_maxrss * 1_024, counting.requests, answers.calls, counting.waited_for
+    return asdict(
+        Counts(time.process_time(), _peak_bytes(), counting.requests, answers.calls, counting.waited_for)
     )
-    return asdict(counts)
+
+
+def _peak_bytes() -> int:
+    """The most memory this process held; `ru_maxrss` alone would count what its starter held at the fork."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1_024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1_024)
 
 
 def _origin(plan: Plan) -> Callable[[str], Awaitable[None]] | None:

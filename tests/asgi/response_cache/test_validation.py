@@ -121,7 +121,7 @@ class TestHead:
         assert (head.status, head.raw, head.get("age"), site.calls) == (200, b"", "0", 1)
 
     async def test_brings_fields_up_to_date(self) -> None:
-        """RFC 9111 §4.3.5: the fields of the answer to a HEAD are those of what is kept, if it is the same."""
+        """RFC 9111 §4.3.5: those of the answer to a HEAD count for what is kept, if it is the same."""
         site = Site(("cache-control", "max-age=60"), ("x-version", "1"))
         await site.get()
         site.now_s += 61
