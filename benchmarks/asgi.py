@@ -14,7 +14,7 @@ import argparse
 import asyncio
 from collections.abc import Callable, Coroutine
 
-from asgi_questions import compressing
+from asgi_questions import compressing, events, hits, layers, throughput
 from perfkit.lab.environment import Contention
 
 ROUNDS = 10
@@ -23,6 +23,10 @@ QUESTIONS: dict[str, tuple[str, Callable[[int], Coroutine[None, None, str]]]] = 
     "uncompressed": ("A client that accepts no coding", compressing.uncompressed),
     "best": ("A client that accepts all codings", compressing.best),
     "gzip": ("A client that accepts gzip alone", compressing.gzip_alone),
+    "throughput": ("10 kB from a real server, by clients that accept all codings", throughput.served),
+    "hit": ("An answer out of the response cache", hits.beside_bare),
+    "events": ("Server-sent events", events.delivered),
+    "layers": ("Five layers", layers.five),
     "cost": ("Levels that aim at the least money", compressing.cost),
 }
 

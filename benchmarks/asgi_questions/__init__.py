@@ -1,1 +1,1 @@
-"""The questions `benchmarks/asgi.py` asks, one a file."""
+"""The questions of `benchmarks/asgi.py`, one a file."""

@@ -104,6 +104,11 @@ class Compression:
         self._works: dict[tuple[str, int], _Work] = {}
         self._cases: dict[tuple[str, Step, bool, bool, bool], _Work] = {}
 
+    @property
+    def rests(self) -> bool:
+        """Whether the process is too busy for compression right now."""
+        return self.governor.step is Step.OFF
+
     def whole(self, request: Request, head: Head, body: bytes) -> bytes | Awaitable[bytes]:
         """Return a body as it shall travel, its head changed to match.
 
@@ -163,7 +168,11 @@ class Compression:
             encoded = taken.coding is not None and (
                 size is None or size >= self._min_bytes or not taken.identity
             )
-            if encoded and not _forbids(request.get(b"cache-control")) and not self._is_cross_site(request):
+            if (
+                encoded
+                and not _forbids(request.get(b"cache-control"))
+                and (self._cross_site or not _is_cross_site(request))
+            ):
                 head.drop(b"accept-ranges", b"content-length")
                 _weaken(head, request.get(b"if-none-match") if not_modified else None)
 
@@ -172,7 +181,12 @@ class Compression:
         get = head.get
         if not content_of(get(b"content-type")).compressible:
             return self._left("type")
-        if _is_left(head):
+        if (
+            head.status != 200
+            or get(b"content-range") is not None
+            or get(b"content-encoding") is not None
+            or get(b"cache-control") is not None
+        ) and _is_left(head):
             return self._left("response")
         head.vary_by(b"accept-encoding")
         taken = negotiate(request.get(b"accept-encoding"), self._offered)
@@ -180,9 +194,10 @@ class Compression:
             return self._left("client")
         if size is not None and (size == 0 or (size < self._min_bytes and taken.identity)):
             return self._left("size")
-        if _forbids(request.get(b"cache-control")):
+        control = request.get(b"cache-control")
+        if control is not None and _forbids(control):
             return self._left("request")
-        if self._is_cross_site(request):
+        if not self._cross_site and _is_cross_site(request):
             return self._left("cross-site")
         if self.governor.ask() is Step.OFF and taken.identity:
             return self._left("load")
@@ -191,13 +206,6 @@ class Compression:
     def _left(self, reason: str) -> Negotiated | None:
         self.counts.left_alone[reason] += 1
         return None
-
-    def _is_cross_site(self, request: Request) -> bool:
-        """Whether another site asks with this one's cookies, and that matters."""
-        if self._cross_site:
-            return False
-        site = request.get(b"sec-fetch-site")
-        return site is not None and site.lower() == b"cross-site" and request.get(b"cookie") is not None
 
     def _work(self, coding: str, small: bool, numeric: bool, stream: bool) -> _Work:
         """Return the codec for a body like this, at the level for now."""
@@ -306,6 +314,12 @@ def without_a_length_too_large(request: Request, head: Head) -> None:
         return
     if (size := _length_of(length)) is not None and size > _FRONT_END_BYTES:
         head.drop(b"content-length")
+
+
+def _is_cross_site(request: Request) -> bool:
+    """Whether another site asks with this one's cookies."""
+    site = request.get(b"sec-fetch-site")
+    return site is not None and site.lower() == b"cross-site" and request.get(b"cookie") is not None
 
 
 async def _made(worked: Awaitable[Worked]) -> bytes:

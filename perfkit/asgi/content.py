@@ -108,17 +108,22 @@ class Content(NamedTuple):
 
 
 _UNKNOWN: Final = Content(compressible=False, text=False, json=False, at_once=False)
+_UNSAID: Final = _UNKNOWN._replace(compressible=True)
 
 
 def content_of(content_type: bytes | None) -> Content:
-    """Return what the value of a `Content-Type` says; nothing good when it is absent, unknown or unreadable.
+    """Return what the value of a `Content-Type` says; nothing good when it is unknown or unreadable.
+
+    Where there is none, nothing is said against trying.
 
     >>> content_of(b"application/problem+json; charset=utf-8").compressible
     True
     >>> content_of(b"image/png").compressible, content_of(b"application/grpc+json").compressible
     (False, False)
     """
-    if content_type is None or len(content_type) > _LONGEST_BYTES:
+    if content_type is None:
+        return _UNSAID
+    if len(content_type) > _LONGEST_BYTES:
         return _UNKNOWN
     return _content(content_type)
 

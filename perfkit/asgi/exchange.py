@@ -40,9 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange"]
 
-_WAITING, _HELD, _PLAIN, _STREAMING, _GATHERING, _SWALLOWED = range(6)
+_WAITING, _HELD, _PLAIN, _STREAMING, _GATHERING, _FILLED, _SWALLOWED = range(7)
 _BODY_BY_OTHER_MEANS = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
-_NOT_IN_A_CACHE = frozenset({"http.response.trailers", *_BODY_BY_OTHER_MEANS})
 _PREPARED_AT_MOST = 16
 """Variants kept ready of one stored response; clients that accept the same send one of a few headers."""
 
@@ -88,8 +87,8 @@ class Exchange:
                 chunk = bytes(chunk)
             if self.tee is not None:
                 self.tee.body(chunk, more)
-            if self._state == _HELD and (not more or self._is_all(chunk)):
-                await self._whole(chunk, more=more)
+            if self._state == _HELD and not more:
+                await self._whole(chunk, more=False)
             else:
                 await self._part(message, chunk, more=more)
         elif kind == "http.response.start" and self._state == _WAITING:
@@ -101,7 +100,8 @@ class Exchange:
     async def reply(self, kept: Kept, *, age_seconds: int, cache_status: bytes) -> None:
         """Answer with a stored response: in the fields, coding and range this client asks for, or by 304."""
         request, mask = self._request, self.mask
-        variant = request.get(b"accept-encoding"), "" if mask is None else mask.key
+        plain = b"no-transform" in (request.get(b"cache-control") or b"")
+        variant = None if plain else request.get(b"accept-encoding"), "" if mask is None else mask.key
         ready = kept.prepared.get(variant)
         head, body = (await self._prepared(kept, variant)) if ready is None else ready
         head = head.copy()
@@ -153,9 +153,9 @@ class Exchange:
         self._state = _HELD
         return head.get(b"content-length") is None and streams_at_once(head.get(b"content-type"))
 
-    def _is_all(self, chunk: bytes) -> bool:
-        """Whether a first piece is as long as the whole body."""
-        return self._own_head.get(b"content-length") == b"%d" % len(chunk)
+    def _is_all(self, body: bytes | bytearray) -> bool:
+        """Whether so much of a body is all that was announced."""
+        return self._own_head.get(b"content-length") == b"%d" % len(body)
 
     async def _part(self, message: Message, chunk: bytes, *, more: bool) -> None:
         """Take a piece of a body that is not whole."""
@@ -172,6 +172,11 @@ class Exchange:
         elif state == _GATHERING:
             await self._gather(chunk, more=more)
         elif state != _SWALLOWED:
+            if state == _FILLED and chunk:
+                raise RuntimeError(
+                    f"The application sent {len(chunk)} bytes more than its Content-Length announced. Its "
+                    "answer went out at that length; announce all of it, or nothing."
+                )
             self._sent_bytes += len(chunk)
             await self._send(message)
             if not more:
@@ -179,10 +184,13 @@ class Exchange:
 
     async def _other(self, kind: str, message: Message) -> None:
         """Pass on a message that is neither start nor body."""
-        if self.tee is not None and kind in _NOT_IN_A_CACHE:
-            self.tee.trailers()
+        if self.tee is not None:
+            self.tee.other(message)
         if self._state == _SWALLOWED:
             return
+        if self._state == _HELD and kind == "http.response.start":
+            self._state = _PLAIN  # a second start: the server is to see both, and to refuse this one
+            await self._send(self._committed(self._own_head))
         if kind in _BODY_BY_OTHER_MEANS and self._state == _HELD:
             self._state = _PLAIN
             await self._send(self._committed(self._own_head))
@@ -194,7 +202,7 @@ class Exchange:
     async def _whole(self, body: bytes, *, more: bool) -> None:
         """Send a response whose whole body is known; `more` says that the application has yet to end it."""
         stages, request, head = self._stages, self._request, self._own_head
-        self._state = _PLAIN
+        self._state = _FILLED if more else _PLAIN
         with_body = has_body(request, head)
         if with_body and self.mask is not None:
             body = filtered(stages, self.mask, head, body)
@@ -264,7 +272,11 @@ class Exchange:
         stages = self._stages
         if self.mask is not None and form_of(stages, head) == "json":
             return stages.fields_max_bytes
+        if self._is_all(chunk):
+            return len(chunk)
         if len(chunk) >= stages.small_bytes or head.get(b"content-length") is not None:
+            return 0
+        if self._request.get(b"accept-encoding") is None:
             return 0
         worth = content_of(head.get(b"content-type")).compressible and head.get(b"content-encoding") is None
         return stages.small_bytes if worth and has_body(self._request, head) else 0
@@ -277,7 +289,13 @@ class Exchange:
         elif len(self._gathered) > self._room:
             await self._let_go()
         elif self._pause is None and form_of(self._stages, self._own_head) != "json":
+            await self._until_a_pause()
+
+    async def _until_a_pause(self) -> None:
+        try:
             self._pause = asyncio.get_running_loop().call_soon(self._paused)
+        except RuntimeError:  # another kind of loop, whose turns nobody tells us of
+            await self._let_go()
 
     def _paused(self) -> None:
         """Let go what is gathered: the loop has turned, so the application waits for something."""
@@ -285,8 +303,11 @@ class Exchange:
             self._letting_go = asyncio.get_running_loop().create_task(self._let_go())
 
     async def _let_go(self) -> None:
-        """Send what is gathered as the beginning of a stream."""
+        """Send what is gathered: all of a body that has yet to be ended, or the beginning of a stream."""
         so_far, self._gathered = bytes(self._gathered), bytearray()
+        if self._is_all(so_far):
+            await self._whole(so_far, more=True)
+            return
         self.mask = self.mask if form_of(self._stages, self._own_head) == "lines" else None
         await self._stream()
         await self._piece(so_far, more=True)
@@ -309,7 +330,7 @@ class Exchange:
         if head.get(b"content-length") is None and head.status not in WITHOUT_BODY:
             head.set(b"content-length", b"%d" % len(body))
         without_a_length_too_large(self._request, head)
-        if stages.repeatable:
+        if stages.repeatable and (stages.compression is None or not stages.compression.rests):
             while len(kept.prepared) >= _PREPARED_AT_MOST:
                 kept.prepared.pop(next(iter(kept.prepared)))
             kept.prepared[variant] = head, body
@@ -324,6 +345,8 @@ class Exchange:
     def _committed(self, head: Head) -> Message:
         """Return the message that sends a head; nothing changes it any more."""
         self._head = head
+        if self._start.get("trailers"):
+            head.drop(b"content-length")  # over HTTP/1.1 only chunks have trailers (RFC 9112 §7.1.2)
         if self.cache_status:
             head.set(b"cache-status", self.cache_status)
         if self._stages.timing is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -25,18 +25,22 @@ class Head:
     [(b'content-type', b'text/html'), (b'vary', b'Origin, Accept-Encoding'), (b'etag', b'W/"1"')]
     """
 
-    __slots__ = ("_known", "fields", "status")
+    __slots__ = ("_known", "fields", "get", "status")
 
     def __init__(self, status: int, headers: Iterable[Iterable[bytes]]) -> None:
         self.status = status
-        self.fields: Fields = [(name.lower(), value) for name, value in headers]
-        self._known: dict[bytes, bytes] = dict(self.fields)
-        if len(self._known) != len(self.fields):
-            self._known = joined(self.fields)
-
-    def get(self, name: bytes) -> bytes | None:
+        fields: Fields = []
+        known: dict[bytes, bytes] = {}
+        for name, value in headers:  # for every response, and a loop takes less than comprehensions do
+            name = name.lower()
+            known[name] = value
+            fields.append((name, value))
+        if len(known) != len(fields):
+            known = joined(fields)
+        self.fields = fields
+        self._known = known
+        self.get: Callable[[bytes], bytes | None] = known.get
         """Return a field's value, its lines joined by commas, or None."""
-        return self._known.get(name)
 
     def set(self, name: bytes, value: bytes) -> None:
         """Give a field one value, in place of all it had."""
@@ -55,12 +59,11 @@ class Head:
 
     def recast(self, gone: frozenset[bytes], new: Fields) -> None:
         """Take fields away and add others, whose names must be among those or not there: all in one pass."""
-        known = self._known
         self.fields = [field for field in self.fields if field[0] not in gone]
         self.fields += new
-        for name in gone:
-            known.pop(name, None)
-        known.update(new)
+        known = dict(self.fields)
+        self._known = known if len(known) == len(self.fields) else joined(self.fields)
+        self.get = self._known.get
 
     def vary_by(self, name: bytes) -> None:
         """Say that the answer depends on a request field (RFC 9110 §12.5.5); `*` says so already."""
@@ -74,7 +77,9 @@ class Head:
     def copy(self) -> Head:
         """Return a head of the same status and fields that changes by itself."""
         twin = Head.__new__(Head)
-        twin.status, twin.fields, twin._known = self.status, self.fields.copy(), self._known.copy()
+        twin.status, twin.fields = self.status, self.fields.copy()
+        twin._known = known = self._known.copy()
+        twin.get = known.get
         return twin
 
     def message(self, **more: Any) -> dict[str, Any]:

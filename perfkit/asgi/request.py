@@ -10,7 +10,7 @@ __all__ = ["Request", "joined"]
 
 
 class Request:
-    """A request's method, and its fields by name; a field of several lines is joined by commas (RFC 9110 §5.3).
+    """A request's method, and its fields by name; several lines of one are joined by commas (RFC 9110 §5.3).
 
     >>> lines = [(b"accept-encoding", b"br"), (b"accept-encoding", b"gzip"), (b"host", b"a.example")]
     >>> request = Request({"type": "http", "method": "GET", "path": "/", "headers": lines})
@@ -22,9 +22,11 @@ class Request:
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
-        self.method: str = scope["method"]
+        self.method: str = scope.get("method", "GET")
         self.scheme: str = scope.get("scheme", "http")
-        lines = scope["headers"]
+        lines = scope.get("headers", ())
+        if not isinstance(lines, list):  # ASGI allows whatever can be iterated, and the application wants it too
+            lines = scope["headers"] = list(lines)
         fields: dict[bytes, bytes] = dict(lines)
         if len(fields) != len(lines):
             fields = joined(lines)

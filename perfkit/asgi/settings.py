@@ -67,7 +67,7 @@ class AsgiSettings(Section):
     compress_objective: Annotated[
         Literal["latency", "cost"], Knob("", "answering sooner against paying less for bytes")
     ] = "latency"
-    """What the levels that are 0 aim at: the earliest last byte, or the least money for processor and bytes."""
+    """What levels that are 0 aim at: the earliest last byte, or the least money for processor and bytes."""
 
     compress_codings: Annotated[
         Literal["all", "no-zstd", "no-brotli", "gzip"],

@@ -86,6 +86,10 @@ class Stages:
             stages.repeatable = not settings.compress_noise_bytes and settings.compress_cross_site
         if settings.track_response_time:
             counts = RequestCounts() if counts is None else counts
+            if stages.compression is not None:
+                counts.compression, counts.governor = stages.compression.counts, stages.compression.governor
+            if stages.fields is not None:
+                counts.fields = stages.fields.counts
             stages.timing = Timing(settings, fingerprint=fingerprint, clock=clock, counts=counts)
         return stages
 

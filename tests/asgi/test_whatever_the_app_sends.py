@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,11 +63,15 @@ def judge(request: Scope, sent: Sent, answer: Answer) -> None:
         raise answer.error
     legal(answer, method=request["method"])
     status = sent.steps[0]["status"]
+    if answer.coding != "identity" and sent.coding == "identity":
+        assert {"accept-encoding", "*"} & set(answer.tokens("vary"))
     if answer.status != status:
         assert status == 200 or answer.status in (400, 504)
         assert answer.status in _other_statuses(request)
-        if answer.status == 206 and answer.get("content-range"):
-            assert answer.raw in sent.body
+        if answer.status == 304:
+            _is_had(request, answer)
+        if answer.status == 206 and request["method"] == "GET":
+            _is_part(sent, answer)
         return
     if request["method"] == "HEAD" or _is_filtered(request, sent, answer):
         return
@@ -74,6 +79,36 @@ def judge(request: Scope, sent: Sent, answer: Answer) -> None:
         assert (answer.coding, answer.raw) == (sent.coding, sent.body)
     else:
         assert answer.body == sent.body
+
+
+def _is_had(request: Scope, answer: Answer) -> None:
+    """A 304 names a tag the client has, or a date not younger than its own (RFC 9110 §13.1.2)."""
+    had = field(request, b"if-none-match")
+    if had is None:
+        assert answer.get("last-modified") or answer.get("date")
+        return
+    tag = answer.get("etag")
+    opaque = [] if tag is None else [tag.removeprefix("W/").encode("latin-1")]
+    assert had.strip() == b"*" or re.findall(rb'"[^"]*"', had).count(*opaque)
+
+
+def _is_part(sent: Sent, answer: Answer) -> None:
+    """A 206 has the very bytes its Content-Range names, alone or in parts (RFC 9110 §15.3.7)."""
+    assert answer.coding == "identity"
+    kind, _, boundary = (answer.get("content-type") or "").partition("; boundary=")
+    if kind == "multipart/byteranges":
+        *parts, last = answer.raw.split(b"--" + boundary.strip('"').encode())[1:]
+        assert last.strip() == b"--"
+        found = [part.removesuffix(b"\r\n").split(b"\r\n\r\n", 1) for part in parts]
+    else:
+        found = [[f"content-range: {answer.get('content-range')}".encode(), answer.raw]]
+    assert found
+    for head, text in found:
+        named = re.search(rb"(?i)content-range: bytes (\d+)-(\d+)/(\d+)", head)
+        assert named is not None
+        first, last_one, size = map(int, named.groups())
+        assert size == len(sent.body)
+        assert text == sent.body[first : last_one + 1]
 
 
 def _other_statuses(request: Scope) -> set[int]:

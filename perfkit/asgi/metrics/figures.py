@@ -18,7 +18,7 @@ from perfkit.asgi.counts import DURATION_BOUNDS_S, OVERFLOW, SIZE_BOUNDS, Reques
 from perfkit.pools.metrics.figures import Figure, Sample
 
 if TYPE_CHECKING:
-    from perfkit.asgi.compress import CodingCounts
+    from perfkit.asgi.compress_counts import CodingCounts
 
 __all__ = ["ATTRIBUTES", "FIGURES", "HISTOGRAMS", "Histogram", "attributes_of", "samples"]
 

@@ -158,8 +158,6 @@ class Asking:
                 await attempt.stand_in(f"{type(error).__name__}: {error}")
             else:
                 self._failed(kept, f"{type(error).__name__}: {error}")
-        if attempt.is_about_another:
-            await app(unconditional(request.scope), receive, exchange.send)
 
     def _failed(self, kept: Kept, error: str) -> None:
         """Let the application rest for a while: others are given what is kept at once."""
@@ -178,7 +176,6 @@ class _Attempt:
         "_request",
         "_why",
         "ended",
-        "is_about_another",
         "limit",
         "validates",
     )
@@ -201,7 +198,6 @@ class _Attempt:
         self.validates = False
         self.ended = False
         """Whether the client is answered with what is kept, and the rest of the response is nobody's."""
-        self.is_about_another = False
         self.limit: asyncio.Timeout | None = None
 
     def may_stand_in(self) -> bool:
@@ -212,7 +208,7 @@ class _Attempt:
 
     async def send(self, message: Message) -> None:
         """Take a message of the application."""
-        if self.ended or self.is_about_another:
+        if self.ended:
             return
         if message["type"] == "http.response.start":
             if self.limit is not None:
@@ -237,9 +233,6 @@ class _Attempt:
 
     async def _confirmed(self, head: Head) -> None:
         renewed = self._hearing.freshened(self._kept, head)
-        if renewed is None:
-            self.is_about_another = True
-            return
         self.ended = True
         await self._reply(renewed, status.forwarded(self._why, status=304, stored=True))
 

@@ -36,6 +36,7 @@ class Hearing:
         "_flight",
         "_flights",
         "_head",
+        "_is_kept",
         "_length",
         "_names",
         "_pieces",
@@ -87,6 +88,7 @@ class Hearing:
         self._status: Callable[[bytes], None] = lambda value: setattr(exchange, "cache_status", value)
         self._asked_epoch_s = shelf.epoch()
         self._pieces: list[bytes] | None = None
+        self._is_kept = False
         self.target = target
         self.began = False
         """Whether the client has been sent a head."""
@@ -141,17 +143,19 @@ class Hearing:
 
     def other(self, message: Message) -> None:
         """Keep nothing that has a part the cache does not hold."""
-        if message["type"] in _NOT_TO_BE_KEPT:
-            self._give_up()
+        if message["type"] not in _NOT_TO_BE_KEPT:
+            return
+        if self._is_kept:  # trailers come after the whole body
+            self._shelf.drop(self.target)
+            self._shelf.behind(self._shelf.take_back(self.target))
+        self._give_up()
 
-    def freshened(self, kept: Kept, head: Head) -> Kept | None:
-        """Return a stored response with the fields of a 304, kept again; None when the 304 is about another.
+    def freshened(self, kept: Kept, head: Head) -> Kept:
+        """Return a stored response with the fields of the 304 that confirmed it, kept again.
 
         RFC 9111 §4.3.4: of the stored fields those are replaced that the 304 has, but for what describes the
-        stored bytes.
+        stored bytes. Only this response's validators were sent, so the 304 is about no other.
         """
-        if not _is_about(kept, head):
-            return None
         renewed = self._renewed(kept, head, keep=self.may_keep)
         self._tell(renewed)
         return renewed
@@ -196,6 +200,7 @@ class Hearing:
         value = self._written(body)
         if self.overtaken:
             return self._shelf.form(value)
+        self._is_kept = True
         return self._shelf.put(self.target, self._request, self._names, value, self._asked_epoch_s)
 
     def _written(self, body: bytes) -> tuple[object, ...]:
@@ -222,7 +227,7 @@ _OF_THE_BYTES = frozenset(
 
 
 def _is_about(kept: Kept, head: Head) -> bool:
-    """Tell whether a 304 confirms a stored response: its validator, if it has one, is the stored one's."""
+    """Tell whether the answer to a HEAD has the validators of a stored response, as far as it has any."""
     tag, date = head.get(b"etag"), head.get(b"last-modified")
     if tag is not None and kept.etag is not None:
         return tag.removeprefix(b"W/") == kept.etag.removeprefix(b"W/")

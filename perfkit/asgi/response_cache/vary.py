@@ -8,9 +8,9 @@ vary by. In the second case the answers stand each in a place of its own, found 
 The generation makes an invalidation whole: it takes back the one entry with the names, and the next gets
 another generation, so that no earlier variant is ever found again.
 
-Values are compared after spaces around commas, and in lists of codings and languages the case, are made
-alike. The order of languages is kept: RFC 9110 §12.5.4 lets a server read it as the user's preference, and
-most do. `Cookie` and `Authorization` are compared byte by byte.
+Values are compared after spaces around commas are made alike. Of what a client accepts (media types, codings,
+languages) neither case nor order counts: preference is said by `q`, and RFC 9110 §12.5.4 tells servers not to
+rely on the order. `Cookie` and `Authorization` are compared byte by byte.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Variants", "names_of", "selecting"]
 
 _KEYS_KEPT = 256
 _EXACT = frozenset({b"authorization", b"cookie"})
-_CASELESS = frozenset({b"accept", b"accept-charset", b"accept-encoding", b"accept-language"})
+_ACCEPTED = frozenset({b"accept", b"accept-charset", b"accept-encoding", b"accept-language"})
 
 Getter = Callable[[bytes], bytes | None]
 
@@ -99,11 +99,9 @@ def _alike(name: bytes, value: bytes) -> bytes:
     """Return a field's value in the form in which it is compared."""
     if name in _EXACT:
         return value
-    if name in _CASELESS:
-        value = value.lower()
     if b'"' in value:
         return value.strip(b" \t")
-    pieces = [piece.strip(b" \t") for piece in value.split(b",")]
-    if name == b"accept-encoding":
-        pieces = sorted(piece.replace(b" ", b"") for piece in pieces)
-    return b",".join([piece for piece in pieces if piece])
+    pieces = [piece for piece in (piece.strip(b" \t") for piece in value.split(b",")) if piece]
+    if name in _ACCEPTED:
+        pieces = sorted(piece.lower().replace(b" ", b"") for piece in pieces)
+    return b",".join(pieces)
