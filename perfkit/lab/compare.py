@@ -72,13 +72,13 @@ class Fit(Record):
 
     @property
     def is_off(self) -> bool:
-        """Whether the model is to be distrusted: half a point off a share; a quarter and half a millisecond
-        off a time, since less is the processor's, which no model knows.
+        """Whether the model is to be distrusted: half a point off a share, a quarter off anything else. A
+        time must be off by half a millisecond too, since less is the processor's, which no model knows.
         """
-        gap = abs(self.modelled - self.measured)
-        if METRICS[self.metric].compared_by == "difference":
+        gap, metric = abs(self.modelled - self.measured), METRICS[self.metric]
+        if metric.compared_by == "difference":
             return gap > 0.005
-        return gap > 0.25 * self.modelled and gap > 0.5
+        return gap > 0.25 * self.modelled and (gap > 0.5 or metric.unit != "ms")
 
 
 class AtRtt(Record):
@@ -375,4 +375,9 @@ def _off_in_words(fit: Fit) -> str:
     if METRICS[fit.metric].compared_by == "difference":
         return f"{of_arm} was measured {100 * (fit.measured - fit.modelled):+.2f} points off the model"
     where = "" if fit.rtt_ms is None else f" at a round trip of {fit.rtt_ms:g} ms"
-    return f"{of_arm}{where} was measured {fit.measured:.2f} ms, the model says {fit.modelled:.2f} ms"
+    unit = METRICS[fit.metric].unit
+    measured, modelled = (
+        f"{value:.2f} {unit}" if unit == "ms" else f"{value:.4g} {unit}"
+        for value in (fit.measured, fit.modelled)
+    )
+    return f"{of_arm}{where} was measured {measured}, the model says {modelled}"

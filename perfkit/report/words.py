@@ -197,8 +197,10 @@ def fits_finding(fits: Sequence[Fit]) -> str:
     if shares:
         worst = max(abs(fit.modelled - fit.measured) for fit in shares) * 100
         return f"The model's hit ratios are within {worst:.2f} points of those played"
-    worst_ms = max(abs(fit.measured - fit.modelled) for fit in fits)
-    return f"Model and measurement differ by at most {worst_ms:.2f} ms in {metric_of(fits[0].metric).title}"
+    worst = max(abs(fit.measured - fit.modelled) for fit in fits)
+    metric = metric_of(fits[0].metric)
+    apart = level_words(metric.name, worst) if metric.unit != "ms" else f"{worst:.2f} ms"
+    return f"Model and measurement differ by at most {apart} in {metric.title}"
 
 
 def rtt_words(rtt_ms: float) -> str:

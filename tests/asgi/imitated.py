@@ -188,10 +188,12 @@ async def hear(
     *,
     into: Answer | None = None,
     strict: bool = False,
+    taking: Callable[[Message], Awaitable[Any]] | None = None,
 ) -> Answer:
     """Ask an application for one answer; what it raises is noted.
 
-    `into` is filled as the messages come; a `strict` server refuses messages out of order, as uvicorn does.
+    `into` is filled as the messages come; a `strict` server refuses messages out of order, as uvicorn does;
+    `taking` is what the server does before it takes a message: it may wait, or raise.
     """
     answer = Answer() if into is None else into
     order = Order(request["method"])
@@ -201,6 +203,8 @@ async def hear(
         return waiting.pop(0) if waiting else {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
+        if taking is not None:
+            await taking(message)
         if (reason := order.broken_by(message)) and strict:
             raise OutOfOrder(reason)
         # As a server does, it reads the message at once: what is changed later did not travel.

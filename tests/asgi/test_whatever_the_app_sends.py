@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from perfkit.asgi import AsgiSettings, CompressionMiddleware, PerformanceMiddleware
@@ -61,12 +62,17 @@ def judge(request: Scope, sent: Sent, answer: Answer) -> None:
     if answer.error is not None:
         raise answer.error
     legal(answer, method=request["method"])
+    event(f"{answer.status} {answer.coding}")
     status = sent.steps[0]["status"]
+    if answer.coding != "identity" and sent.coding == "identity":
+        assert {"accept-encoding", "*"} & set(answer.tokens("vary"))
     if answer.status != status:
         assert status == 200 or answer.status in (400, 504)
         assert answer.status in _other_statuses(request)
-        if answer.status == 206 and answer.get("content-range"):
-            assert answer.raw in sent.body
+        if answer.status == 304:
+            _is_had(request, answer)
+        if answer.status == 206 and request["method"] == "GET":
+            _is_part(sent, answer)
         return
     if request["method"] == "HEAD" or _is_filtered(request, sent, answer):
         return
@@ -74,6 +80,36 @@ def judge(request: Scope, sent: Sent, answer: Answer) -> None:
         assert (answer.coding, answer.raw) == (sent.coding, sent.body)
     else:
         assert answer.body == sent.body
+
+
+def _is_had(request: Scope, answer: Answer) -> None:
+    """A 304 names a tag the client has, or a date not younger than its own (RFC 9110 §13.1.2)."""
+    had = field(request, b"if-none-match")
+    if had is None:
+        assert answer.get("last-modified") or answer.get("date")
+        return
+    tag = answer.get("etag")
+    opaque = [] if tag is None else [tag.removeprefix("W/").encode("latin-1")]
+    assert had.strip() == b"*" or re.findall(rb'"[^"]*"', had).count(*opaque)
+
+
+def _is_part(sent: Sent, answer: Answer) -> None:
+    """A 206 has the very bytes its Content-Range names, alone or in parts (RFC 9110 §15.3.7)."""
+    assert answer.coding == sent.coding
+    kind, _, boundary = (answer.get("content-type") or "").partition("; boundary=")
+    if kind == "multipart/byteranges":
+        *parts, last = answer.raw.split(b"--" + boundary.strip('"').encode())[1:]
+        assert last.strip() == b"--"
+        found = [part.removesuffix(b"\r\n").split(b"\r\n\r\n", 1) for part in parts]
+    else:
+        found = [[f"content-range: {answer.get('content-range')}".encode(), answer.raw]]
+    assert found
+    for head, text in found:
+        named = re.search(rb"(?i)content-range: bytes (\d+)-(\d+)/(\d+)", head)
+        assert named is not None
+        first, last_one, size = map(int, named.groups())
+        assert size == len(sent.body)
+        assert text == sent.body[first : last_one + 1]
 
 
 def _other_statuses(request: Scope) -> set[int]:
@@ -113,6 +149,20 @@ def test_the_client_reads_what_was_sent(
     app = layer(Scripted(sent.steps))
     for request in (first, second):
         judge(request, sent, loop.run(hear(app, request)))
+
+
+@thorough
+@given(
+    sent=responses(statuses=(200,), says="public, max-age=600"),
+    asked=st.lists(requests(methods=("GET", "GET", "HEAD")), min_size=2, max_size=5),
+)
+def test_the_client_reads_what_was_kept(loop: asyncio.Runner, sent: Sent, asked: list[Scope]) -> None:
+    """Public answers, asked for in whole, in part, with fields, tags and codings: most are from the cache."""
+    app = Scripted(sent.steps)
+    served = _cached(app)
+    for request in asked:
+        judge(request, sent, loop.run(hear(served, request)))
+    event(f"asked {len(app.scopes)} times for {len(asked)}")
 
 
 @layers

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from perfkit.errors import ScenarioError
 from perfkit.lab import sweep
 from perfkit.lab.compare import Fit
 from perfkit.lab.histogram import from_ms
@@ -30,9 +32,17 @@ class Coin:
     def __init__(self, *, simulates: bool) -> None:
         self.simulates = simulates
         self.opened: list[float | None] = []
+        self.calibrations = 0
+
+    def served_by(self, scenario: Scenario) -> str | None:
+        return None
 
     def check(self, scenario: Scenario) -> None:
         """Any will do."""
+
+    def calibrated(self, settings: Sequence[Settings], asked: Asked) -> dict[str, Any]:
+        self.calibrations += 1
+        return {"settings": len(settings)} if not self.simulates else {}
 
     def model(
         self, settings: Sequence[Settings], asked: Asked, *, rtt_ms: float | None
@@ -100,3 +110,33 @@ def test_a_rig_that_cannot_be_simulated_has_its_best_models_measured(
     assert "simulated" not in stages
     assert finished.comparison.arms[0].knobs == {"cache.l1_max_entries": 10}
     assert rig.opened
+
+
+def test_the_machine_is_looked_at_once_a_run_and_a_run_gone_on_with_keeps_what_was_found(
+    tiny: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Coin(simulates=False)
+    monkeypatch.setitem(RIGS, "cache", rig)
+    monkeypatch.setattr(sweep, "confirm_in_fresh_process", lambda *_run, **_step: None)
+    finished = sweep.run(question(tiny, measure=tiny.measure), out=tmp_path, show_progress=False)
+    assert finished.folder.calibration == {"settings": 3}
+
+    trials = finished.folder.path / "trials.jsonl"
+    trials.write_text("".join(trials.read_text().splitlines(keepends=True)[:1]))
+    sweep.run(finished.folder, show_progress=False)
+    assert rig.calibrations == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"axes": {"cache.l1_max_entries": (10,), "cache.l1_policy": ("lru",)}}, "cache.l1_policy would be"),
+        ({"measure": None}, "without a measurement nothing is compared"),
+    ],
+)
+def test_a_rig_without_a_simulation_refuses_what_nothing_would_try(
+    tiny: Scenario, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], said: str
+) -> None:
+    monkeypatch.setitem(RIGS, "cache", Coin(simulates=False))
+    with pytest.raises(ScenarioError, match=said):
+        sweep.plan_of(question(tiny, **({"measure": tiny.measure} | changes)))

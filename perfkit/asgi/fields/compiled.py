@@ -44,6 +44,7 @@ class Compiled:
         self._failures = 0
         self._level = stepwise(branch)
         self._counts = counts
+        counts.compilations += 1
 
     def choose(self, raw: bytes | Raw, depth: int) -> Any:
         """Return what is left of a value."""
@@ -51,13 +52,13 @@ class Compiled:
             try:
                 value = self._decoder.decode(raw)
             except msgspec.ValidationError:
-                self._counts.misfits += 1
                 self._failures += 1
                 if self._failures == PATIENCE:
                     self._decoder = None
             else:
                 self._failures = 0
                 return value
+        self._counts.misfits += 1
         return self._level.choose(raw, depth)
 
 

@@ -24,7 +24,7 @@ class FieldCounts:
     unreadable: int = 0
     """Documents sent whole because they are not JSON, or nested too deeply."""
     misfits: int = 0
-    """Times a decoder met a value of another shape than its set of fields suggests."""
+    """Values of another shape than their set of fields suggests, which no decoder could read."""
     refused: int = 0
     """Requests whose choice of fields could not be read."""
     compilations: int = 0

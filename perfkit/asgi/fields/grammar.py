@@ -110,7 +110,9 @@ class _Reader:
             raise _wrong(self._at, f"names stand within names more than {DEEPEST} deep")
         name = self._name()
         inner = self._inner(depth, within_minus=within_minus or minus)
-        here = Branch({}, inner) if name is None else Branch({name: inner})
+        here: Choice = Branch({}, inner) if name is None else Branch({name: inner})
+        if name is None and inner is EVERYTHING and not minus and not within_minus:
+            here = EVERYTHING  # so that `a/*` is `a`
         return (NOTHING, here) if minus else (here, NOTHING)
 
     def _inner(self, depth: int, *, within_minus: bool) -> Choice:

@@ -88,9 +88,9 @@ class Mask:
             body = bytes(body)  # what is left refers to it, so it must not change
         self._uses += 1
         if self._uses == self._compile_at:
+            made = counts.compilations
             self._chooser = compiled(self._branch, counts)
-            self._compiled = True
-            counts.compilations += 1
+            self._compiled = counts.compilations > made
         misfits = counts.misfits
         filtered = self._filtered(body)
         if filtered is None:

@@ -6,8 +6,9 @@ all other members, and whether a value that has no members (a number, a text) st
 is everything but `b`. A list is its elements, at any depth: choices never see it. `null` always stays.
 
 `*/x,a/y` chooses `x` and `y` of `a`: both paths lead there. To say so, `union` copies what is chosen of all
-others into each name, and a text of a few names could be written that makes exponentially many copies. So a
-merge counts its steps and stops.
+others into each name, and a text of a few names could be written that makes exponentially many copies (as a
+deterministic automaton has exponentially many states). So branches know their size, which is bounded, and a
+merge counts its steps.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from perfkit.errors import FieldsError
 
 __all__ = ["EVERYTHING", "NOTHING", "Branch", "Choice", "Merge", "written"]
 
-MOST_STEPS = 1_000
+MOST = 1_000
+"""Branches within a branch, each where it stands; and steps of a merge."""
 SPECIAL = frozenset("\\,/.()*- ")
 
 
@@ -44,6 +46,17 @@ class Branch:
     """What is chosen of all others."""
     scalar: bool = False
     """Whether a value without members stays, where an object was expected."""
+    size: int = field(init=False, compare=False, repr=False)
+    """How many branches it is, itself counted."""
+
+    def __post_init__(self) -> None:
+        """Count."""
+        size = 1 + sum(choice.size for choice in self.named.values() if isinstance(choice, Branch))
+        if isinstance(self.other, Branch):
+            size += self.other.size
+        object.__setattr__(self, "size", size)
+        if size > MOST:
+            raise _too_many()
 
 
 Choice: TypeAlias = Branch | Literal[_End.EVERYTHING, _End.NOTHING]
@@ -67,7 +80,7 @@ class Merge:
     '-a,b(-c,*),*'
     """
 
-    steps_left: int = field(default=MOST_STEPS)
+    steps_left: int = field(default=MOST)
 
     def union(self, one: Choice, two: Choice) -> Choice:
         """Return what keeps all that either keeps; names come in the order in which they came first."""
@@ -102,11 +115,15 @@ class Merge:
     def _step(self) -> None:
         self.steps_left -= 1
         if self.steps_left < 0:
-            raise FieldsError(
-                "The chosen fields name too many combinations of `*` and names. Name what you need without "
-                "`*`, or take less.",
-                position=0,
-            )
+            raise _too_many()
+
+
+def _too_many() -> FieldsError:
+    return FieldsError(
+        "The chosen fields name too many combinations of `*` and names. Name what you need without `*`, or "
+        "take less.",
+        position=0,
+    )
 
 
 def written(choice: Choice) -> str:

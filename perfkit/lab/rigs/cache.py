@@ -29,6 +29,7 @@ from perfkit.lab.histogram import from_ms
 from perfkit.lab.line import Line
 from perfkit.lab.load import PlayedClock, play
 from perfkit.lab.model import Cell
+from perfkit.lab.removal import remove_keys
 from perfkit.lab.replay import replay
 from perfkit.lab.results import TrialResult
 from perfkit.lab.rigs.rig import Asked, Observation
@@ -36,7 +37,6 @@ from perfkit.lab.scenario import Scenario, World
 from perfkit.lab.shards import model_of
 from perfkit.lab.workload import Workload
 from perfkit.lab.world import ImitatedOrigin
-from perfkit.pools import PoolType
 from perfkit.settings import Settings
 from perfkit.stack import Outside, Stack
 
@@ -123,7 +123,7 @@ class CacheRig:
             try:
                 yield OpenCache(stacks, dealt, clock, asked.workload, ImitatedOrigin(line.world, seed))
             finally:
-                await _remove_keys(stacks[0], key_prefix)
+                await remove_keys(stacks[0].pools, key_prefix)
 
     def fits(self, settings: Settings, asked: Asked, rows: Sequence[TrialResult]) -> list[Fit]:
         """Replay the rounds that count through the setting's own policy; hit ratios know no round trip.
@@ -323,12 +323,3 @@ def _for_sample(settings: Settings, workload: Workload) -> Settings:
         "cache.l1_max_bytes": max(round(cache.l1_max_bytes * share), 1_024),
     }
     return replaced(settings, smaller)
-
-
-async def _remove_keys(stack: Stack, key_prefix: str) -> None:
-    client = stack.pools.client(PoolType.DEFAULT)
-    try:
-        keys = [key async for key in client.scan_iter(match=f"{key_prefix}*", count=1_000)]
-        await client.batch_delete([key.decode() for key in keys])
-    except Exception:  # noqa: S110  # the server may be gone; its keys then are too, or expire by themselves
-        pass

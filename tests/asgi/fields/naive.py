@@ -58,6 +58,8 @@ def _some(some: Some, value: Any, at: Place) -> set[Place]:
 
 
 def _added(one: One, value: Any, at: Place) -> set[Place]:
+    if one.name is None and not one.inner:
+        return set(_all(value, at))
     if value is None:
         return {at}
     if isinstance(value, list):
@@ -104,23 +106,22 @@ def _built(value: Any, at: Place, stay: frozenset[Place]) -> Any:
     return value
 
 
-def texts_of(some: Some) -> st.SearchStrategy[str]:
+@st.composite
+def texts_of(draw: st.DrawFn, some: Some) -> str:
     """Return ways to write a choice."""
-    return st.tuples(*map(_texts_of_one, some)).map(",".join)
-
-
-def _texts_of_one(one: One) -> st.SearchStrategy[str]:
-    name = "*" if one.name is None else "".join(f"\\{c}" if c in "\\,/()*-." else c for c in one.name)
     spaces = st.sampled_from(["", "", " "])
-    head = st.tuples(spaces, st.just("-" if one.minus else ""), spaces, st.just(name), spaces).map("".join)
-    if not one.inner:
-        return head
-    brackets = st.tuples(head, texts_of(one.inner), spaces).map(
-        lambda parts: f"{parts[0]}({parts[1]}){parts[2]}"
-    )
-    if len(one.inner) > 1:
-        return brackets
-    return brackets | st.tuples(head, texts_of(one.inner)).map("/".join)
+
+    def written(one: One) -> str:
+        name = "*" if one.name is None else "".join(f"\\{c}" if c in "\\,/()*-." else c for c in one.name)
+        head = f"{draw(spaces)}{'-' if one.minus else ''}{draw(spaces)}{name}{draw(spaces)}"
+        if not one.inner:
+            return head
+        inner = ",".join(map(written, one.inner))
+        if len(one.inner) == 1 and draw(st.booleans()):
+            return f"{head}/{inner}"
+        return f"{head}({inner}){draw(spaces)}"
+
+    return ",".join(map(written, some))
 
 
 def choices(*, minus: bool = True) -> st.SearchStrategy[Some]:
