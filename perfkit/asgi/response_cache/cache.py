@@ -143,7 +143,7 @@ class ResponseCache:
                 kept, why = None, status.BYPASS
             elif kept is not None:
                 why = status.REQUEST if self._clock() < kept.fresh_until_s else status.STALE
-            joins = _may_be_joined(request, said) and not flights.is_not_shared(key)
+            joins = _may_be_joined(request, said) and not flights.is_not_shared(key, request)
             flight: Flight | None = None
             if joins:
                 under_way = flights.get(key)
@@ -185,7 +185,7 @@ class ResponseCache:
             if (
                 kept is None
                 and why is not status.BYPASS
-                and (said.only_if_cached or not flights.is_not_shared(target))
+                and (said.only_if_cached or not flights.is_not_shared(target, request))
             ):
                 key, kept, others = await shelf.find(target, request)
                 if others:
