@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 import tracemalloc
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -106,11 +109,46 @@ def test_a_client_that_never_asks_the_same_way_twice_is_forgotten() -> None:
             assert (await hear(app, request)).error is None
 
     asyncio.run(asks(0, 1_500))
+    assert _growth(asks, 1_500, 4_500) < 2 * 1024**2
+
+
+@pytest.mark.parametrize(
+    "name", ["accept-encoding", "cache-control", "if-none-match", "if-modified-since", "range", "cookie"]
+)
+def test_long_values_that_differ_are_not_remembered(name: str) -> None:
+    """Three hundred values of 30 KiB, each sent once, would be 9 MiB: none is worth remembering."""
+    app = layer()
+
+    async def asks(first: int, last: int) -> None:
+        for n in range(first, last):
+            value = b'"%d", ' % n + b"x, " * 10_000
+            assert (await hear(app, scope(fields=[(name, value)]))).error is None
+
+    asyncio.run(asks(0, 3))
+    assert _growth(asks, 3, 303) < 2 * 1024**2
+
+
+def test_long_fields_that_differ_are_not_remembered() -> None:
+    """Nor are sets of fields that are as long as they may be."""
+    app = layer()
+
+    async def asks(first: int, last: int) -> None:
+        for n in range(first, last):
+            query = f"fields=a{n}," + ",".join(f"name_of_a_field_{i}" for i in range(80))
+            assert (await hear(app, scope(query=query))).error is None
+
+    asyncio.run(asks(0, 3))
+    assert _growth(asks, 3, 703) < 8 * 1024**2
+
+
+def _growth(asks: Callable[[int, int], Coroutine[Any, Any, None]], first: int, last: int) -> int:
+    """Return how many more bytes are held after some requests than before."""
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        asyncio.run(asks(1_500, 4_500))
+        asyncio.run(asks(first, last))
+        gc.collect()
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert after - before < 2 * 1024**2
+    return after - before
