@@ -27,7 +27,11 @@ async def five(rounds: int) -> str:
     """Put five layers around an application, for a client that accepts no coding."""
     body, scope = payload("orders", SIZES["10 kB"]), scope_of("")
     absent: dict[str, str] = {}
-    wraps: dict[str, Wrap] = {f"{OURS_ALL}, one layer": perfkit()[OURS_ALL], FIVE: _single_stages, PLAIN: _plain}
+    wraps: dict[str, Wrap] = {
+        f"{OURS_ALL}, one layer": perfkit()[OURS_ALL],
+        FIVE: _single_stages,
+        PLAIN: _plain,
+    }
     try:
         wraps[BASE] = _base()
     except ImportError:

@@ -13,11 +13,12 @@ __all__ = ["KINDS", "SIZES", "payload"]
 
 SIZES = {"1.4 kB": 1_400, "10 kB": 10_500, "100 kB": 102_000}
 
-_WORDS = (
-    "the model returns a ranked list of passages and each of them carries its score source and offset so that "
-    "a reader can follow where an answer came from before trusting it with anything that matters to a customer "
-    "shipping billing support account region latency budget storage network retry window token prompt context"
-).split()
+_TEXT = """
+the model returns a ranked list of passages and each of them carries its score source and offset so that
+a reader can follow where an answer came from before trusting it with anything that matters to a customer
+shipping billing support account region latency budget storage network retry window token prompt context
+"""
+_WORDS = _TEXT.split()
 _CITIES = ("Lisbon", "Osaka", "Turin", "Quito", "Accra", "Leeds", "Porto", "Lyon")
 
 
@@ -26,7 +27,7 @@ def _order(rng: random.Random, number: int) -> dict[str, Any]:
         "id": 100_000 + number,
         "status": rng.choice(("created", "paid", "shipped", "delivered")),
         "currency": "EUR",
-        "created_at": f"2026-11-{rng.randint(1, 28):02d}T{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}:00Z",
+        "created_at": f"2026-11-{rng.randint(1, 28):02d}T{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}Z",
         "customer": {"id": rng.randint(1, 5_000), "tier": rng.choice(("basic", "plus", "pro"))},
         "items": [
             {
