@@ -7,6 +7,7 @@ less than half the time of the whole state machine, and calls between services a
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import lru_cache
 from typing import Final
 
@@ -46,11 +47,10 @@ def passing(compression: Compression, scope: Scope, send: Send) -> Send | None:
     if accepts is not None and compression.is_wanted(accepts):
         return None
 
-    async def pass_on(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            await send(_with_vary(compression, scope, message))
-        else:
-            await send(message)
+    def pass_on(message: Message) -> Awaitable[None]:
+        return send(
+            _with_vary(compression, scope, message) if message["type"] == "http.response.start" else message
+        )
 
     return pass_on
 
