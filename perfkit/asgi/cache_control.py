@@ -8,8 +8,8 @@ not close, so that nobody knows which directives it holds, forbids to store.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
+from perfkit.asgi.memo import remembering_short
 from perfkit.asgi.structured import BareItem, dictionary_of
 
 __all__ = ["LONGEST_SECONDS", "Directives", "directives_of", "targeted_directives_of"]
@@ -18,6 +18,7 @@ LONGEST_SECONDS = 2**31
 """What a greater number of seconds is taken for (RFC 9111 §1.2.2)."""
 
 _VALUES_KEPT = 512
+_LONGEST_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ _SECONDS = {
 _MORE_IS_STRICTER = frozenset({"min_fresh"})
 
 
-@lru_cache(maxsize=_VALUES_KEPT)
+@remembering_short(_VALUES_KEPT)
 def directives_of(value: bytes | None) -> Directives:
     """Return what a `Cache-Control` value says, of all its lines joined by commas.
 
@@ -104,7 +105,7 @@ def directives_of(value: bytes | None) -> Directives:
     return Directives(**said)  # type: ignore[arg-type]  # flags are true, the others are whole numbers
 
 
-@lru_cache(maxsize=_VALUES_KEPT)
+@remembering_short(_VALUES_KEPT)
 def targeted_directives_of(value: bytes | None) -> Directives | None:
     """Return what a `CDN-Cache-Control` value says; None where it is empty or breaks the grammar.
 
@@ -144,9 +145,11 @@ def _seconds(argument: bytes) -> int:
 
 
 def _pieces(value: bytes) -> list[bytes] | None:
-    """Split at the commas outside of quotes; None when the quotes do not close."""
+    """Split at the commas outside of quotes; None when the quotes do not close, or nobody means that much."""
     if b'"' not in value:
         return value.split(b",")
+    if len(value) > _LONGEST_BYTES:
+        return None
     pieces, begin, quoted, escaped = [], 0, False, False
     for at, character in enumerate(value):
         if escaped:

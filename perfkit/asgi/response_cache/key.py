@@ -11,9 +11,9 @@ applications route by it. A long text is replaced by its BLAKE2b digest (RFC 769
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
+from perfkit.asgi.memo import remembering_short
 from perfkit.asgi.messages import App, Receive, Scope, Send
 from perfkit.asgi.request import Request
 
@@ -45,7 +45,7 @@ class Keys:
         scope = request.scope
         query = scope["query_string"]
         if self._marker in query:
-            query = without_parameter(query, self._parameter)
+            query = without_parameter(self._parameter, query)
         raw, path = scope.get("raw_path"), scope["path"]
         travelled = raw.decode("latin-1") if raw else quote(path, safe=_AS_IT_TRAVELS)
         host = request.get(b"host") or _server_of(scope)
@@ -99,7 +99,7 @@ class Keys:
         query = request.scope["query_string"]
         if self._marker not in query:
             return app
-        hidden = without_parameter(query, self._parameter)
+        hidden = without_parameter(self._parameter, query)
 
         async def behind(scope: Scope, receive: Receive, send: Send) -> None:
             await app({**scope, "query_string": hidden}, receive, send)
@@ -111,11 +111,11 @@ class Keys:
         return f"{self._prefix}#{digest.hexdigest()}"
 
 
-@lru_cache(maxsize=1_024)
-def without_parameter(query: bytes, parameter: bytes) -> bytes:
+@remembering_short(1_024)
+def without_parameter(parameter: bytes, query: bytes) -> bytes:
     """Return a query without a parameter.
 
-    >>> without_parameter(b"fields=id&page=2&fieldset=x", b"fields")
+    >>> without_parameter(b"fields", b"fields=id&page=2&fieldset=x")
     b'page=2&fieldset=x'
     """
     pieces = query.split(b"&")
@@ -128,6 +128,6 @@ def _server_of(scope: Scope) -> bytes:
     return b"" if server is None else f"{server[0]}:{server[1]}".encode("latin-1")
 
 
-@lru_cache(maxsize=256)
+@remembering_short(256)
 def _origin(scheme: str, host: bytes) -> str:
     return f"{scheme}://{host.decode('latin-1').lower().removesuffix(_DEFAULT_PORTS.get(scheme, chr(10)))}"

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from functools import lru_cache
 
+from perfkit.asgi.memo import LONGEST_REMEMBERED_BYTES, remembering_short
 from perfkit.asgi.request import Request
 
 __all__ = ["Variants", "names_of", "selecting"]
@@ -30,7 +30,7 @@ _ACCEPTED = frozenset({b"accept", b"accept-charset", b"accept-encoding", b"accep
 Getter = Callable[[bytes], bytes | None]
 
 
-@lru_cache(maxsize=256)
+@remembering_short(256)
 def names_of(vary: bytes | None) -> tuple[bytes, ...] | None:
     """Return the names in a `Vary`, each once and sorted; None when it says that nothing will do.
 
@@ -76,7 +76,9 @@ class Variants:
         if key is None:
             if len(self._keys) >= _KEYS_KEPT:
                 del self._keys[next(iter(self._keys))]
-            key = self._keys[values] = self._digest(target, values)
+            key = self._digest(target, values)
+            if sum(len(value) for value in values if value) <= LONGEST_REMEMBERED_BYTES:
+                self._keys[values] = key
         return key
 
     def _digest(self, target: str, values: tuple[bytes | None, ...]) -> str:
@@ -91,14 +93,12 @@ class Variants:
 
 
 def _alike_or_none(name: bytes, value: bytes | None) -> bytes | None:
-    return None if value is None else _alike(name, value)
+    return value if value is None or name in _EXACT else _alike(name, value)
 
 
-@lru_cache(maxsize=1_024)
+@remembering_short(1_024)
 def _alike(name: bytes, value: bytes) -> bytes:
     """Return a field's value in the form in which it is compared."""
-    if name in _EXACT:
-        return value
     if b'"' in value:
         return value.strip(b" \t")
     pieces = [piece for piece in (piece.strip(b" \t") for piece in value.split(b",")) if piece]
