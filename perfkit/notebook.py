@@ -77,6 +77,16 @@ class FinishedRun:
         ]
         return pd.DataFrame(rows)
 
+    def best_codings(self, mbits_per_s: Sequence[float] = (2, 10, 50, 200, 1_000)) -> pd.DataFrame:
+        """One row a shape and size: the coding that is best on each line, and the cheapest; modelled."""
+        import pandas as pd
+
+        from perfkit.lab.web.best import best_codings
+
+        prices = self.run.scenario.http_or_usual.prices
+        rows = best_codings(self.run.folder.calibration or {}, mbits_per_s, prices)
+        return pd.DataFrame(rows).set_index(["shape", "bytes"])
+
     def effects(self) -> pd.DataFrame:
         """Each metric of each finalist against what runs today, in words; the best finalist first."""
         import pandas as pd
@@ -174,6 +184,31 @@ class Laboratory:
             for fault in traffic.faults
         ]
         return pd.DataFrame(rows).set_index("what").rename_axis(None)
+
+    def describe_clients(self) -> pd.DataFrame:
+        """One row a kind of client: what it accepts, its line, its share of the requests."""
+        import pandas as pd
+
+        http = self.scenario.http_or_usual
+        total = sum(client.share for client in http.clients)
+        rows = [
+            {
+                "accepts": client.accept or "nothing said",
+                "line": "loopback" if client.mbit_per_s is None else f"{client.mbit_per_s:g} Mbit/s",
+                "of the requests": f"{client.share / total:.0%}",
+                "answers": http.payload,
+            }
+            for client in http.clients
+        ]
+        return pd.DataFrame(rows).set_index("accepts").rename_axis(None)
+
+    def describe_prices(self) -> pd.DataFrame:
+        """What processor and bytes cost, as the question has it."""
+        import pandas as pd
+
+        prices = self.scenario.http_or_usual.prices
+        rows = {"a second of a vCPU": prices.vcpu_second_dollars, "a GiB sent": prices.egress_gib_dollars}
+        return pd.DataFrame({"$": rows})
 
     def describe_guardrails(self) -> pd.DataFrame:
         """One row a limit that a choice may not break."""

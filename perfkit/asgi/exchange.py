@@ -262,6 +262,7 @@ class Exchange:
             coded = self._stages.compression.part(self._encoder, chunk, more=more)
             chunk = coded if isinstance(coded, bytes) else await coded
         if not more:
+            self._state = _PLAIN  # what comes after the end is the server's to refuse
             await self._last(chunk)
         elif chunk:
             self._sent_bytes += len(chunk)

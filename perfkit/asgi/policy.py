@@ -85,6 +85,12 @@ class CachePolicy:
                 raise _refused(
                     f"{one} with {other} is refused: {why}. Take one of them out", other, getattr(self, other)
                 )
+        if not isinstance(self.vary, tuple):
+            raise _refused(
+                f"vary={self.vary!r} is refused: a text names its letters. Write a tuple, ('Origin',) say",
+                "vary",
+                self.vary,
+            )
         if self.immutable and not self.max_age_seconds:
             raise _refused(
                 "immutable without max_age_seconds is refused: it only means something while the answer is "

@@ -25,7 +25,7 @@ class Request:
         self.method: str = scope.get("method", "GET")
         self.scheme: str = scope.get("scheme", "http")
         lines = scope.get("headers", ())
-        if not isinstance(lines, list):  # ASGI allows whatever can be iterated, and the application wants it too
+        if not isinstance(lines, list):  # ASGI allows anything that can be iterated; let nobody use it up
             lines = scope["headers"] = list(lines)
         fields: dict[bytes, bytes] = dict(lines)
         if len(fields) != len(lines):

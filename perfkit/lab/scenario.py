@@ -258,8 +258,10 @@ class Scenario(Record):
     def quick(self) -> Scenario:
         """The same question on a fraction of the requests: to see that everything works, not to decide.
 
-        Where faults are planned rounds stay as long as they are, and are only fewer.
+        Where faults are planned rounds stay as long as they are, and are only fewer. A service over HTTP is
+        asked at its own pace, so it is asked least.
         """
+        least = 300 if self.rig == "asgi" else 1_200
         faulty = self.traffic is not None and bool(self.traffic.faults)
         simulated = self.simulate.requests if faulty else 600
         changes: dict[str, object] = {
@@ -268,7 +270,7 @@ class Scenario(Record):
         }
         if self.measure is not None:
             changes["measure"] = Measure(
-                requests=self.measure.requests // self.measure.rounds * 6 if faulty else 1_200,
+                requests=self.measure.requests // self.measure.rounds * 6 if faulty else least,
                 warmup=min(self.measure.warmup, 2_000),
                 rounds=6,
                 finalists=1,

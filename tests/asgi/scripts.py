@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +33,13 @@ WEIGHTS = (
 garbage = st.binary(max_size=60).filter(lambda text: b"\n" not in text and b"\r" not in text)
 """A field's value as no client should write it; no server lets line ends in."""
 
+_usual = st.sampled_from(
+    (b"gzip", b"br", b"zstd", b"deflate", b"gzip, deflate, br, zstd", b"br;q=0.5, gzip;q=0.9")
+)
+
 accepts = st.one_of(
     st.none(),
+    *[_usual] * 3,
     st.lists(st.tuples(st.sampled_from(CODINGS), st.sampled_from(WEIGHTS)), max_size=6).map(
         lambda members: ", ".join(coding + weight for coding, weight in members).encode()
     ),
@@ -61,6 +67,7 @@ _json = st.recursive(
 )
 
 _chunk = st.one_of(
+    st.integers(1, 400).map(lambda count: b'{"name": "member", "email": "of the house"}\n' * count),
     st.just(b""),
     st.binary(max_size=80),
     st.tuples(st.binary(min_size=1, max_size=30), st.integers(1, 1_500)).map(lambda of: of[0] * of[1]),
@@ -158,20 +165,24 @@ class Sent:
 
 
 def _fields(of: dict[str, tuple[str, ...]]) -> st.SearchStrategy[list[Field]]:
-    line = st.sampled_from(sorted(of)).flatmap(
-        lambda name: st.one_of(st.sampled_from(of[name]), garbage).map(lambda value: (name, value))
-    )
-    return st.lists(line, max_size=4, unique_by=lambda pair: pair[0])
+    """Choose fields and their values, one in four of them garbage."""
+    usual = [(name, value) for name in sorted(of) for value in of[name]]
+    line = st.one_of(*[st.sampled_from(usual)] * 3, st.tuples(st.sampled_from(sorted(of)), garbage))
+    return st.lists(line, max_size=4).map(lambda pairs: [*dict(pairs).items()])
 
 
 @st.composite
 def responses(
-    draw: st.DrawFn, *, statuses: tuple[int, ...] = (200,) * 6 + (201, 203, 206, 304, 404, 500)
+    draw: st.DrawFn,
+    *,
+    statuses: tuple[int, ...] = (*(200,) * 6, 201, 203, 206, 304, 404, 500),
+    says: str | None = None,
 ) -> Sent:
-    """Choose a response in any pieces, with any fields; its Content-Length, if it names one, is true."""
-    if draw(st.booleans()):
-        import json
+    """Choose a response in any pieces, with any fields; its Content-Length, if it names one, is true.
 
+    `says` is what its Cache-Control always says, beside nothing that contradicts.
+    """
+    if draw(st.booleans()):
         chunks = [json.dumps(draw(_json)).encode()]
         if draw(st.booleans()):
             at = draw(st.integers(0, len(chunks[0])))
@@ -184,7 +195,12 @@ def responses(
     coding = draw(st.sampled_from(("identity",) * 6 + ("gzip", "br"))) if any(chunks) else "identity"
     if coding != "identity":
         chunks = [encoded(coding, b"".join(chunks))]
-    fields = [(name, value) for name, value in draw(_fields(_said))]
+    fields: list[tuple[str, Any]] = list(draw(_fields(_said)))
+    if says is not None:
+        fields = [
+            (name, value) for name, value in fields if name in ("etag", "accept-ranges", "last-modified")
+        ]
+        fields.append(("cache-control", says))
     content_type = draw(st.none() | st.sampled_from(_TYPES))
     if content_type is not None:
         fields.append(("content-type", content_type))
@@ -219,7 +235,10 @@ def requests(
     accept = draw(accepts)
     if accept is not None:
         fields.append(("accept-encoding", accept))
-    query = draw(st.one_of(st.sampled_from(_QUERIES), garbage.map(lambda text: b"fields=" + text)))
+    odd = st.one_of(st.sampled_from(_QUERIES), garbage.map(lambda text: b"fields=" + text))
+    query = draw(
+        st.one_of(*[st.just("")] * 2, st.sampled_from(("fields=a,b", "fields=*", "fields=name")), odd)
+    )
     return scope(draw(st.sampled_from(methods)), "/members", fields, query=query)
 
 

@@ -9,7 +9,7 @@ import pytest
 from perfkit.asgi import AsgiSettings, CompressionMiddleware, PerformanceMiddleware
 from perfkit.asgi.messages import App, Message, Receive, Scope, Send
 from perfkit.cache import TieredCache
-from tests.asgi.imitated import Scripted, ask, body, start, whole
+from tests.asgi.imitated import Scripted, ask, body, hear, scope, start, whole
 from tests.asgi.probe.case import BIG, Check, Factory, verify
 from tests.asgi.probe.expect import coded, plain
 from tests.asgi.probe.table import TABLE
@@ -106,3 +106,16 @@ async def test_a_request_is_seen_by_the_application_as_it_came(layer: Factory) -
     assert (b"accept-encoding", b"gzip") in seen["headers"]
     assert (b"cookie", b"a=1") in seen["headers"]
     assert seen["extensions"] == {"http.response.trailers": {}}
+
+
+@layers
+@pytest.mark.parametrize("kind", [tuple, iter], ids=["tuple", "iterator"])
+async def test_a_server_may_give_the_fields_of_a_request_as_any_iterable(layer: Factory, kind: Any) -> None:
+    """As ASGI has it: the client gets its coding, and the application still sees every field."""
+    app = Scripted(whole(BIG))
+    request = scope(fields=[("accept-encoding", "gzip"), ("cookie", "a=1")])
+    sent = list(request["headers"])
+    answer = await hear(layer(app), request | {"headers": kind(sent)})
+    assert answer.error is None
+    assert answer.coding == "gzip"
+    assert list(app.scopes[0]["headers"]) == sent

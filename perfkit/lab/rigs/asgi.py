@@ -51,7 +51,7 @@ class AsgiRig:
         {
             *("response_mean_ms", "response_p50_ms", "response_p95_ms", "response_p99_ms"),
             *("bytes_per_response", "server_cpu_ms_per_request", "dollars_per_million"),
-            *("server_peak_bytes", "origin_calls_per_request", "hit_ratio"),
+            *("server_peak_bytes", "origin_calls_per_request", "hit_ratio", "age_p95_seconds"),
         }
     )
     simulates = False
@@ -78,7 +78,7 @@ class AsgiRig:
         if _keeps_answers(scenario):
             return
         for metric in (scenario.objective.metric, *(rail.metric for rail in scenario.guardrails)):
-            if metric in ("origin_calls_per_request", "hit_ratio"):
+            if metric in ("origin_calls_per_request", "hit_ratio", "age_p95_seconds"):
                 raise ScenarioError(
                     f"Nothing gives {metric!r}: every request reaches the service unless {_KEEPS} is on. "
                     "Put it on an axis or into the baseline.",
@@ -124,7 +124,7 @@ class AsgiRig:
             redis_url=_url_of(line.endpoint) if keeps else "",
             key_prefix=key_prefix,
         )
-        drawn = Drawn(http, workload.objects, scenario.seed)
+        drawn = Drawn(http, workload.objects, seed)
         with ServiceProcess.start(settings, plan) as service:
             async with await Clients.connect(http.clients, service.address) as clients:
                 yield OpenService(service, clients, workload, drawn, http.prices, keeps_answers=keeps)

@@ -7,17 +7,16 @@ w' = max(0, w + work − gap) over the workload's own arrivals at the measured r
 first come, first served [1], and computed at once as a running sum less its running minimum. Codecs and
 filters take what they took at the sizes that were timed, and lie on a straight line between them.
 
-Where answers are kept, an object is asked for at its origin by the first request that finds its answer ended,
-which is when the next stretch begins (`perfkit.lab.model` is exact for that); nobody waits for it who may be
-given the old one. What is not modelled: requests for one answer at one moment, threads, and what a busy
-machine takes from everybody.
+Where answers are kept, `keeping.py` says which requests wait for the origin. What is not modelled: requests
+for one answer at one moment, threads, what a look-up in Redis takes, and what a busy machine takes from
+everybody.
 
 [1] D. V. Lindley, *The theory of queues with a single server*, Proc. Cambridge Phil. Soc. 48, 1952.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,12 +24,11 @@ from numpy.typing import NDArray
 
 from perfkit.asgi.settings import AsgiSettings
 from perfkit.lab.distances import stack_distances
-from perfkit.lab.model import CacheModel, Cell
 from perfkit.lab.scenario import World
 from perfkit.lab.web.calibrate import coding_key, own_sizes
 from perfkit.lab.web.clients import Drawn
+from perfkit.lab.web.keeping import KeptAnswers
 from perfkit.lab.web.payloads import shape_of
-from perfkit.lab.web.service import is_private
 from perfkit.lab.web.traffic import Http
 from perfkit.lab.workload import Workload
 from perfkit.settings import Settings
@@ -59,10 +57,9 @@ class ServiceModel:
         self._known = calibration
         self._drawn = Drawn(http, workload.objects, seed)
         self._sizes = own_sizes(workload).astype(np.float64)
-        self._shapes = [shape_of(http.payload, number) for number in range(len(self._sizes))]
+        self._shapes = np.array([shape_of(http.payload, number) for number in range(len(self._sizes))])
         self._of_coding: dict[str, tuple[Floats, Floats]] = {}
-        self._loads: dict[float, Mask] = {}
-        self._cache: CacheModel | None = None
+        self._kept = KeptAnswers(workload, private_share=http.private_share)
 
     def metrics(
         self, settings: Settings, counted: NDArray[np.int64], *, rate_per_s: float
@@ -72,8 +69,8 @@ class ServiceModel:
         filter_s, asked_bytes = self._filtered(settings.asgi, counted)
         codec_s, body_bytes = self._compressed(settings.asgi, counted, asked_bytes)
         sent_bytes = body_bytes + request["head_bytes"]
-        cpu_s = request["cpu_s"] + filter_s + codec_s
-        origin_s, kept = self._origin(settings, counted)
+        made, origin_s, kept = self._origin(settings, counted)
+        cpu_s = request["cpu_s"] + filter_s + codec_s * made  # what is kept is kept compressed too
         response_s = (
             self._waits(counted, cpu_s, rate_per_s)
             + (cpu_s + max(request["response_s"] - request["cpu_s"], 0.0))
@@ -126,15 +123,22 @@ class ServiceModel:
 
     def _at(self, coding: str, objects: NDArray[np.int64], sizes: Floats) -> tuple[Floats, Floats]:
         """Seconds and bytes of bodies in a coding, between what was timed."""
+        if coding not in self._of_coding:  # of whole bodies, an object each
+            self._of_coding[coding] = self._between(coding, self._shapes, self._sizes)
+        whole = sizes == self._sizes[objects]
+        seconds, out = (of_object[objects] for of_object in self._of_coding[coding])
+        if not whole.all():
+            seconds[~whole], out[~whole] = self._between(coding, self._shapes[objects[~whole]], sizes[~whole])
+        return seconds, out
+
+    def _between(self, coding: str, shapes: NDArray[Any], sizes: Floats) -> tuple[Floats, Floats]:
         seconds, out = np.zeros(len(sizes)), np.zeros(len(sizes))
-        shapes = np.array([self._shapes[number] for number in objects.tolist()])
         for shape, of_coding in self._known["compressed"].items():
             here = shapes == shape
-            if here.any():
-                at = self._known["samples"][shape]
-                seconds[here] = _between(sizes[here], at, [row[0] for row in of_coding[coding]])
-                share = [row[1] / size for row, size in zip(of_coding[coding], at, strict=True)]
-                out[here] = _between(sizes[here], at, share) * sizes[here]
+            at = self._known["samples"][shape]
+            seconds[here] = np.interp(sizes[here], at, [row[0] for row in of_coding[coding]])
+            share = [row[1] / size for row, size in zip(of_coding[coding], at, strict=True)]
+            out[here] = np.interp(sizes[here], at, share) * sizes[here]
         return seconds, out
 
     def _filtered(self, asgi: AsgiSettings, counted: NDArray[np.int64]) -> tuple[Floats, Floats]:
@@ -143,7 +147,7 @@ class ServiceModel:
         seconds, sizes = np.zeros(len(counted)), self._sizes[objects].copy()
         if not asgi.optimize_payloads or not (masks >= 0).any():
             return seconds, sizes
-        shapes = np.array([self._shapes[number] for number in objects.tolist()])
+        shapes = self._shapes[objects]
         own, builds = _decoders(masks, shapes, asgi)
         for shape, of_shape in self._known["filtered"].items():
             at = self._known["samples"][shape]
@@ -153,54 +157,37 @@ class ServiceModel:
                     continue
                 whole = sizes[here]
                 slow_s, fast_s, build_s = (
-                    _between(whole, at, [row[column] for row in rows]) for column in range(3)
+                    np.interp(whole, at, [row[column] for row in rows]) for column in range(3)
                 )
                 seconds[here] = np.where(own[here], fast_s, slow_s) + builds[here] * build_s
                 share = [row[3] / size for row, size in zip(rows, at, strict=True)]
-                sizes[here] = _between(whole, at, share) * whole
+                sizes[here] = np.interp(whole, at, share) * whole
         return seconds, sizes
 
-    def _origin(self, settings: Settings, counted: NDArray[np.int64]) -> tuple[Floats, dict[str, float]]:
-        """How long each request waits for the origin, and how often it is asked."""
-        calls = waited_for = np.ones(len(counted), dtype=bool)
+    def _origin(
+        self, settings: Settings, counted: NDArray[np.int64]
+    ) -> tuple[Mask, Floats, dict[str, float]]:
+        """Whose answer is made anew, how long each waits for that, and what comes of keeping answers."""
+        calls = waits = np.ones(len(counted), dtype=bool)
+        ages_s = np.zeros(len(counted))
         if settings.asgi.response_cache:
             named_s = self._http.max_age_seconds
-            ttl_s = settings.asgi.response_cache_ttl_seconds if named_s is None else float(named_s)
-            spare_s = settings.asgi.response_cache_stale_while_revalidate_seconds
-            loads = self._loads_of(ttl_s)
-            calls, waited_for = loads[counted], (loads & self._too_late(loads, ttl_s + spare_s))[counted]
+            every = self._kept.at(
+                ttl_s=settings.asgi.response_cache_ttl_seconds if named_s is None else float(named_s),
+                spare_s=settings.asgi.response_cache_stale_while_revalidate_seconds,
+            )
+            calls, waits, ages_s = every[0][counted], every[1][counted], every[2][counted]
         if not self._world.origin_ms:
-            return np.zeros(len(counted)), {}
-        luck = np.random.default_rng([self._seed, 30]).normal(
-            0, self._world.origin_sigma, len(self._workload)
-        )
-        origin_s = self._world.origin_ms / 1_000 * np.exp(luck[counted]) * waited_for
+            return calls, np.zeros(len(counted)), {}
+        rng = np.random.default_rng([self._seed, 30])
+        luck = rng.normal(0, self._world.origin_sigma, len(self._workload))[counted]
+        origin_s = self._world.origin_ms / 1_000 * np.exp(luck) * waits
         shares = {
             "origin_calls_per_request": float(calls.mean()),
-            "hit_ratio": 1 - float(waited_for.mean()),
+            "hit_ratio": 1 - float(waits.mean()),
+            "age_p95_seconds": float(np.quantile(ages_s, 0.95)),
         }
-        return origin_s, shares
-
-    def _loads_of(self, ttl_s: float) -> Mask:
-        """Which requests find nothing fresh: all, where answers live no time or are one user's own."""
-        if ttl_s <= 0:
-            return np.ones(len(self._workload), dtype=bool)
-        if ttl_s not in self._loads:
-            self._cache = self._cache or CacheModel(self._workload)
-            cell = Cell(len(self._sizes), ttl_s, ttl_s)
-            private = [is_private(n, self._http.private_share) for n in range(len(self._sizes))]
-            self._loads[ttl_s] = self._cache.loads(cell) | np.array(private)[self._workload.objects]
-        return self._loads[ttl_s]
-
-    def _too_late(self, loads: Mask, lasts_s: float) -> Mask:
-        """Of the requests that find nothing fresh, those that find nothing old either."""
-        late = np.ones(len(loads), dtype=bool)
-        order = np.argsort(self._workload.objects, kind="stable")
-        order = order[loads[order]]
-        same = self._workload.objects[order][1:] == self._workload.objects[order][:-1]
-        gaps = np.diff(self._workload.times_s[order])
-        late[order[1:]] = ~(same & (gaps <= lasts_s))
-        return late
+        return calls, origin_s, shares
 
 
 def _decoders(masks: NDArray[np.int64], shapes: NDArray[Any], asgi: AsgiSettings) -> tuple[Mask, Mask]:
@@ -224,12 +211,6 @@ def _decoders(masks: NDArray[np.int64], shapes: NDArray[Any], asgi: AsgiSettings
             builds[place] = has[name] = True
         own[place] = has[name]
     return own, builds
-
-
-def _between(sizes: Floats, at: Sequence[float], values: Sequence[float]) -> Floats:
-    """Values at sizes between those that were timed; beyond the last, as at the last."""
-    found: Floats = np.interp(sizes, at, values)
-    return found
 
 
 def _levels(response_ms: Floats) -> dict[str, float]:

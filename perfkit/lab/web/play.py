@@ -107,6 +107,7 @@ class OpenService:
             waited_for = after.waited_for - before.waited_for
             costs["origin_calls_per_request"] = (after.origin_calls - before.origin_calls) / requests
             costs["hit_ratio"] = 1 - waited_for / requests
+            costs["age_p95_seconds"] = after.age_p95_s
         return costs
 
 

@@ -1,6 +1,6 @@
 """The service in a process of its own: started with an arm's settings, told what to do, ended with us.
 
-    this process ──pipe: an order a line──> perfkit.lab.web.service ──Unix socket──> clients
+    this process ──pipe: an order a line──> perfkit.lab.web.serve ──Unix socket──> clients
                  <──pipe: an answer a line──
 
 An arm's settings travel as the environment, the way they reach a deployed service. The pipe is the leash: it
@@ -64,7 +64,7 @@ class ServiceProcess:
             own["PERFKIT_REDIS_URL"] = plan.redis_url
         with (folder / "said").open("wb") as said:
             process = subprocess.Popen(
-                [sys.executable, "-m", "perfkit.lab.web.service"],
+                [sys.executable, "-m", "perfkit.lab.web.serve"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,

@@ -1,43 +1,26 @@
-"""The service that is measured: a few lines of application behind the middleware that ships.
+"""The service that is measured: a few lines of application that answer as they were told.
 
-Run as `python -m perfkit.lab.web.service` it reads its plan from the first line of its pipe and its settings
-from the environment, as a deployed service would; uvicorn serves it on a Unix socket. Each further line is an
-order, answered by a line. When the pipe closes it ends: however its starter ended, nothing is left behind.
-
-The application answers `/answers/7` with the body of object 7, made before the first request. Where the
-question is caching, making it takes an imitated origin's time, and each time is counted.
+It answers `/answers/7` with the body of object 7, made before the first request. Where the question is
+caching, making it takes an imitated origin's time, and each time is counted. `serve.py` puts it behind the
+middleware.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-import resource
-import socket
-import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
-from perfkit.asgi import add_performance_middlewares
-from perfkit.asgi.messages import App, Fields, Message, Receive, Scope, Send
-from perfkit.events import null_probe
+from perfkit.asgi.messages import Fields, Receive, Scope, Send
 from perfkit.lab.web.payloads import body_of
 from perfkit.lab.web.traffic import Payload
-from perfkit.settings import Settings
 
-__all__ = ["Answers", "Counts", "Plan", "is_private"]
+__all__ = ["CALLED", "Answers", "Counts", "Plan", "is_private"]
 
-_BACKLOG = 1_024
-_IDLE_S = 3_600
-_STARTED_POLL_S = 0.005
+CALLED = "perfkit.lab"
+"""Where a request's scope notes that the application was called for it."""
+
 _SPREAD = 2_654_435_761  # Knuth's multiplier: neighbours in number are none in what comes out
-
-MarkScope = Callable[[Scope], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +60,8 @@ class Counts:
     origin_calls: int = 0
     waited_for: int = 0
     """Calls of the origin that a request waited for; the others renewed an answer behind its back."""
+    age_p95_s: float = 0.0
+    """The `Age` that 95 of 100 answers did not exceed, since the clock was last set going."""
 
 
 def is_private(number: int, share: float) -> bool:
@@ -91,10 +76,11 @@ def is_private(number: int, share: float) -> bool:
 class Answers:
     """The application: an answer for each object, and how often it was asked.
 
+    >>> import asyncio
     >>> plan = Plan("", "orders", [400, 900])
-    >>> async def asked(path: str) -> list[Message]:
-    ...     sent: list[Message] = []
-    ...     async def send(message: Message) -> None:
+    >>> async def asked(path: str) -> list:
+    ...     sent = []
+    ...     async def send(message):
     ...         sent.append(message)
     ...     await Answers(plan)({"type": "http", "path": path}, None, send)
     ...     return sent
@@ -123,101 +109,12 @@ class Answers:
             await send({"type": "http.response.body", "body": b""})
             return
         self.calls += 1
-        if called := scope.get("perfkit.lab"):
+        if called := scope.get(CALLED):
             called.append(number)
         if self._origin is not None and not self.origin_answers_at_once:
             await self._origin(str(number))
         await send({"type": "http.response.start", "status": 200, "headers": self._heads[number]})
         await send({"type": "http.response.body", "body": self._bodies[number]})
-
-
-class _Counting:
-    """Outermost: how many requests there were, and how many of them waited for the application."""
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-        self.requests = 0
-        self.waited_for = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        self.requests += 1
-        called: list[int] = [-1]
-        scope["perfkit.lab"] = called
-
-        async def heard(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self.waited_for += len(called) > 1
-            await send(message)
-
-        await self._app(scope, receive, heard)
-
-
-@asynccontextmanager
-async def _deployed(plan: Plan, settings: Settings, answers: Answers) -> AsyncIterator[tuple[App, Any]]:
-    """The application behind the middleware, as the settings say, and the clock that kept answers end by."""
-    if not settings.asgi.response_cache:
-        yield add_performance_middlewares(answers, settings=settings.asgi), None
-        return
-    from perfkit.lab.load import PlayedClock
-    from perfkit.lab.removal import remove_keys
-    from perfkit.stack import Outside, Stack
-
-    clock = PlayedClock()
-    outside = Outside(clock=clock, epoch=clock.epoch, probe=null_probe, key_prefix=plan.key_prefix)
-    async with Stack.open(settings, outside=outside) as stack:
-        try:
-            yield add_performance_middlewares(answers, settings=settings.asgi, cache=stack.cache), clock
-        finally:
-            await remove_keys(stack.pools, plan.key_prefix)
-
-
-async def _serve(plan: Plan, orders: asyncio.StreamReader) -> None:
-    import uvicorn
-
-    answers = Answers(plan)
-    async with _deployed(plan, Settings.from_env(), answers) as (app, clock):
-        counting = _Counting(app)
-        listening = socket.socket(socket.AF_UNIX)
-        listening.bind(plan.socket)
-        listening.listen(_BACKLOG)
-        config = uvicorn.Config(
-            counting, http="httptools", lifespan="off", log_level="warning", access_log=False,
-            timeout_keep_alive=_IDLE_S, timeout_graceful_shutdown=1,
-        )  # fmt: skip
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        while not (server.started or serving.done()):  # noqa: ASYNC110  # uvicorn sets no event
-            await asyncio.sleep(_STARTED_POLL_S)
-        _answer({"ready": True})
-        while line := await orders.readline():
-            _answer(_obeyed(json.loads(line), answers, counting, clock))
-        server.should_exit = True
-        await serving
-
-
-def _obeyed(order: dict[str, Any], answers: Answers, counting: _Counting, clock: Any) -> dict[str, Any]:
-    """Do what one line asks for, and say what there is to say."""
-    if "origin_answers_at_once" in order:
-        answers.origin_answers_at_once = order["origin_answers_at_once"]
-    if clock is not None and "stand_at_s" in order:
-        clock.stand_at(order["stand_at_s"])
-    if clock is not None and "run_from_s" in order:
-        clock.run_from(order["run_from_s"], speed=order["speed"])
-    return asdict(
-        Counts(time.process_time(), _peak_bytes(), counting.requests, answers.calls, counting.waited_for)
-    )
-
-
-def _peak_bytes() -> int:
-    """The most memory this process held; `ru_maxrss` alone would count what its starter held at the fork."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1_024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1_024)
 
 
 def _origin(plan: Plan) -> Callable[[str], Awaitable[None]] | None:
@@ -241,23 +138,3 @@ def _fields(body: bytes, cache_control: bytes) -> Fields:
 def _number(path: str) -> int | None:
     place, _slash, number = path.rpartition("/")
     return int(number) if place == "/answers" and number.isdecimal() else None
-
-
-def _answer(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value) + "\n")
-    sys.stdout.flush()
-
-
-async def _main() -> None:
-    orders = asyncio.StreamReader(limit=1 << 26)  # the plan has a number an object
-    transport, _protocol = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(orders), sys.stdin
-    )
-    with contextlib.closing(transport):
-        if first := await orders.readline():
-            await _serve(Plan.from_json(first), orders)
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):
-        asyncio.run(_main())

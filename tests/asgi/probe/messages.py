@@ -9,7 +9,7 @@ from typing import Any
 from perfkit.asgi.messages import Message
 from tests.asgi.imitated import Step, body, start, whole
 from tests.asgi.probe.case import BIG, Check, Expectation, Seen
-from tests.asgi.probe.expect import coded, plain, smaller
+from tests.asgi.probe.expect import coded, no_length, plain, smaller
 
 __all__ = ["CHECKS"]
 
@@ -120,6 +120,10 @@ def _refused(seen: Seen) -> None:
     assert isinstance(seen.app.refused, RuntimeError)
 
 
+def _first_or_none(seen: Seen) -> None:
+    assert not seen.answer.messages or seen.answer.status == seen.script[0]["status"]
+
+
 def _no_error(seen: Seen) -> None:
     assert seen.answer.error is None
 
@@ -165,6 +169,13 @@ CHECKS = [
         body(BIG),
         TRAILERS,
         expects=(ENCODED, _passed(TRAILERS), _in_order("start", "body", "trailers"), _promises_trailers),
+    ),
+    Check(
+        "an answer that promises trailers is given no Content-Length: they need chunks",
+        "identity",
+        lambda: [dict(TRAILED), body(BIG), dict(TRAILERS)],
+        (plain, no_length, _promises_trailers),
+        scope={"extensions": EXTENSIONS},
     ),
     _sends(
         "trailers follow a stream",
@@ -278,6 +289,15 @@ CHECKS = [
         "a body before its start is refused by the server",
         body(BIG),
         expects=(_refused,),
+        broken=True,
+        strict=True,
+    ),
+    _sends(
+        "a second start does not displace the first",
+        start(201, TEXT),
+        start(500, TEXT),
+        body(BIG),
+        expects=(_refused, _first_or_none),
         broken=True,
         strict=True,
     ),
