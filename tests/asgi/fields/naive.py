@@ -124,9 +124,10 @@ def texts_of(draw: st.DrawFn, some: Some) -> str:
     return ",".join(map(written, some))
 
 
-def choices(*, minus: bool = True) -> st.SearchStrategy[Some]:
-    """Return choices of a few names, some levels deep."""
-    names = st.sampled_from([*NAMES, None, None])
+def choices(*, minus: bool = True, star: bool = True) -> st.SearchStrategy[Some]:
+    """Return choices of a few names, some levels deep; of plain names only where there is no `*`."""
+    plain = [name for name in NAMES if '"' not in name]  # what a decoder can have for a field
+    names = st.sampled_from([*NAMES, None, None] if star else plain)
 
     def some(inner: st.SearchStrategy[Some], minuses: bool) -> st.SearchStrategy[Some]:
         signs = st.booleans() if minuses else st.just(False)
@@ -164,3 +165,29 @@ def documents(scalars: st.SearchStrategy[str] = NUMBERS | TEXTS | LITERALS) -> s
         return lists | objects | objects
 
     return st.tuples(spaces, st.recursive(scalars, deeper, max_leaves=30), spaces).map("".join)
+
+
+@st.composite
+def fitting(draw: st.DrawFn, some: Some) -> str:
+    """Return documents with objects, lists of them or null where the choice goes on, and more beside."""
+    leaves = NUMBERS | TEXTS | LITERALS | st.sampled_from(["[1 , [2]]", '{"a" : {} }', "[{}]"])
+
+    def an_object(some: Some) -> str:
+        inner = {one.name: one.inner for one in some if one.name is not None and draw(st.integers(0, 5))}
+        for name in draw(st.lists(st.sampled_from(["zz", "", "f0", "A"]), max_size=2, unique=True)):
+            inner.setdefault(name, ())
+        names = draw(st.permutations(list(inner)))
+        values = [a_value(inner[name]) if inner[name] else draw(leaves) for name in names]
+        members = [f"{json.dumps(name)}:{value}" for name, value in zip(names, values, strict=True)]
+        return "{" + ",".join(members) + "}"
+
+    def a_value(some: Some) -> str:
+        kind = draw(st.sampled_from(["object", "object", "list", "null"]))
+        if kind == "object":
+            return an_object(some)
+        items = [
+            an_object(some) if draw(st.integers(0, 3)) else "null" for _ in range(draw(st.integers(0, 3)))
+        ]
+        return "null" if kind == "null" else f"[{','.join(items)}]"
+
+    return a_value(some)

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from perfkit.asgi.fields.counts import FieldCounts
 from perfkit.asgi.fields.grammar import read
 from perfkit.asgi.fields.mask import Mask
 from perfkit.asgi.fields.tree import Branch
-from tests.asgi.fields.naive import choices, documents, kept, parsed, texts_of
+from tests.asgi.fields.naive import choices, documents, fitting, kept, parsed, texts_of
 
 WHOLE = [b"1.10", b"1e400", b"-0", b"1" * 400, rb'"\u00e9\/"', b"[1 , 2]", b'{"x": [ ] }', b"true", b"null"]
 ODD = ["a-b", "class", "__init__", "__proto__", "f0", "f1", "é", "\U0001f600", "with space", "1", "'"]
@@ -52,6 +53,23 @@ def test_the_ways_agree_with_each_other_and_with_the_plain_meaning(data: st.Data
     else:
         assert filtered is not None
         assert parsed(filtered) == expected
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_documents_of_the_shape_that_is_asked_for_are_decoded(data: st.DataObject) -> None:
+    """The decoder never leaves them to the other way, and does the same."""
+    some = data.draw(choices(minus=False, star=False))
+    text = data.draw(texts_of(some))
+    document = data.draw(fitting(some))
+    branch, counts = read([text]), FieldCounts()
+    assert isinstance(branch, Branch)
+    decoder = Mask(branch, compile_after=1, counts=counts)
+    filtered = decoder.apply(document.encode())
+
+    assert filtered == Mask(branch, compile_after=None).apply(document.encode())
+    assert parsed(filtered or b"") == kept(some, parsed(document))
+    assert (counts.compiled, counts.misfits) == (1, 0)
 
 
 @pytest.mark.parametrize(
