@@ -1,4 +1,4 @@
-"""The small service in Django under ASGI, which wants a module of URLs and knows no lifespan or WebSockets."""
+"""The small service in Django under ASGI: a module of URLs, with neither lifespan nor WebSockets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def make() -> Made:
             LOGGING_CONFIG=None,
         )
         django.setup()
-    _made.app, _made.mounts, _made.sockets, _made.lifespan = ASGIHandler(), False, False, False
+    _made.app, _made.lifespan = ASGIHandler(), False
     _made.noted.clear()
     return _made
 

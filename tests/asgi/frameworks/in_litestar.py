@@ -46,5 +46,5 @@ def make() -> Made:
 
     inner = asgi("/inner", is_mount=True, copy_scope=True)(hello)
     handlers = [users, user, events, later, broken, echo, inner]
-    made.app = Litestar(handlers, lifespan=[made.life], openapi_config=None)
+    made.app = Litestar(handlers, lifespan=[made.life], openapi_config=None, logging_config=None)
     return made

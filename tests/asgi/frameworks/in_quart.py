@@ -13,7 +13,7 @@ __all__ = ["make"]
 
 def make() -> Made:
     """Return it."""
-    made = Made(mounts=False)
+    made = Made()
     app = made.app = Quart(__name__)
 
     @app.get("/users")

@@ -34,8 +34,6 @@ class Made:
 
     app: Any = None
     noted: list[str] = field(default_factory=list)
-    mounts: bool = True
-    sockets: bool = True
     lifespan: bool = True
 
     async def events(self) -> AsyncIterator[str]:
