@@ -1,4 +1,4 @@
-"""Requests a second of a real uvicorn, a process for each arm, asked in turns by a closed loop."""
+"""What a request takes of a real uvicorn, a process for each arm, asked in turns by a closed loop."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from shutil import which
 
-from asgi_questions.apps import BARE, BROTLI, CODINGS, COMPRESS, GZIP, NOT_INSTALLED, OURS, OURS_ALL, peers
-from harness import Arm, Estimate, Target, interleaved, level, ratio, shown, table, times, verdict
+from asgi_questions.apps import BARE, BROTLI, CODINGS, COMPRESS, GZIP, OURS, OURS_ALL, peers
+from harness import PROCESSOR, WALL, Arm, Target, costs_table, interleaved
 from harness.rounds import Reading
 from perfkit.errors import MeasurementError
 
 CALLERS = 8
-TURN_S = 1.0
-RATE = "requests a second"
+TURN_S = 2.0
 TARGETS = {COMPRESS: Target(1.4), GZIP: Target(2.2)}
 
 
@@ -29,36 +28,36 @@ async def served(rounds: int) -> str:
     found = peers(absent)
     names = [OURS, OURS_ALL, *(name for name in (COMPRESS, GZIP, BROTLI) if name in found), BARE]
     async with contextlib.AsyncExitStack() as servers:
-        ports = {name: await servers.enter_async_context(_server(name)) for name in names}
+        running = {name: await servers.enter_async_context(_server(name)) for name in names}
         ask = _wrk if which("wrk") else _closed_loop
-        arms: dict[str, Arm] = {name: _arm(ask, port) for name, port in ports.items()}
+        arms: dict[str, Arm] = {name: _arm(ask, *server) for name, server in running.items()}
         readings = await interleaved(arms, rounds, turns=1)
-    ours = readings[OURS][RATE]
-    rows = []
-    for name in names:
-        rate = readings[name][RATE]
-        row = [name, shown(Estimate(level(rate).point))]
-        if name == OURS:
-            rows.append([*row, "", "", ""])
-            continue
-        more = ratio(ours, rate)
-        target = TARGETS.get(name)
-        rows.append([*row, times(more), str(target or ""), verdict(more, target)])
-    rows += [[f"{n}: {NOT_INSTALLED}", "", "", str(TARGETS.get(n, "")), ""] for n in absent if n in TARGETS]
     client = "wrk" if which("wrk") else "a closed loop in Python, which is slower than wrk"
-    return f"{table(['', RATE, 'perfkit ÷ this', 'target', 'met'], rows)}\n\nAsked by {client}."
+    costs = costs_table(readings, TARGETS, unit="request", absent=absent)
+    return f"{costs}\n\nAsked by {client}. Processor time is the server's."
 
 
-def _arm(ask: Callable[[int], Awaitable[float]], port: int) -> Arm:
+def _arm(ask: Callable[[int], Awaitable[tuple[int, float]]], process: int, port: int) -> Arm:
+    """Return a turn that reads what a request took: of its time, and of the server's processor time."""
+
     async def turn() -> Reading:
-        return {RATE: await ask(port)}
+        before_s = _processor_s(process)
+        requests, took_s = await ask(port)
+        used_s = _processor_s(process) - before_s
+        return {WALL: took_s / requests * 1e6, PROCESSOR: used_s / requests * 1e6}
 
     return turn
 
 
+def _processor_s(process: int) -> float:
+    """Return the processor time a process has used, as Linux counts it."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextlib.asynccontextmanager
-async def _server(name: str) -> AsyncIterator[int]:
-    """Start an arm's server, and end it."""
+async def _server(name: str) -> AsyncIterator[tuple[int, int]]:
+    """Start an arm's server, yield its process and its port, and end it."""
     folder = Path(__file__).parents[1]
     path = os.pathsep.join([str(folder), str(folder.parent), os.environ.get("PYTHONPATH", "")])
     process = await asyncio.create_subprocess_exec(
@@ -78,7 +77,7 @@ async def _server(name: str) -> AsyncIterator[int]:
             )
         port = int(line)
         await _listening(port)
-        yield port
+        yield process.pid, port
     finally:
         if process.returncode is None:
             process.terminate()
@@ -92,20 +91,20 @@ async def _listening(port: int) -> None:
     writer.close()
 
 
-async def _wrk(port: int) -> float:
+async def _wrk(port: int) -> tuple[int, float]:
     process = await asyncio.create_subprocess_exec(
         *("wrk", "-t1", f"-c{CALLERS}", f"-d{TURN_S:g}s", "-H", f"Accept-Encoding: {CODINGS}"),
         f"http://127.0.0.1:{port}/",
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()
-    rate = re.search(r"Requests/sec:\s*([\d.]+)", out.decode())
-    if rate is None or "Non-2xx" in out.decode():
+    found = re.search(r"(\d+) requests in ([\d.]+)s", out.decode())
+    if found is None or "Non-2xx" in out.decode():
         raise MeasurementError(f"wrk did not say what it found: {out.decode().strip()!r}")
-    return float(rate[1])
+    return int(found[1]), float(found[2])
 
 
-async def _closed_loop(port: int) -> float:
+async def _closed_loop(port: int) -> tuple[int, float]:
     """Ask on several connections, each waiting for its answer."""
     until_s = time.perf_counter() + TURN_S
 
@@ -120,7 +119,7 @@ async def _closed_loop(port: int) -> float:
 
     begun_s = time.perf_counter()
     done = await asyncio.gather(*(caller() for _ in range(CALLERS)))
-    return sum(done) / (time.perf_counter() - begun_s)
+    return sum(done), time.perf_counter() - begun_s
 
 
 async def _request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
