@@ -109,6 +109,10 @@ class Compression:
         """Whether the process is too busy for compression right now."""
         return self.governor.step is Step.OFF
 
+    def is_wanted(self, accept_encoding: bytes | None) -> bool:
+        """Whether a client that accepts this takes one of the codings offered, and rather than none."""
+        return accept_encoding is not None and negotiate(accept_encoding, self._offered).coding is not None
+
     def whole(self, request: Request, head: Head, body: bytes) -> bytes | Awaitable[bytes]:
         """Return a body as it shall travel, its head changed to match.
 

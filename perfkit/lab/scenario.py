@@ -261,7 +261,7 @@ class Scenario(Record):
         Where faults are planned rounds stay as long as they are, and are only fewer. A service over HTTP is
         asked at its own pace, so it is asked least.
         """
-        least = 360 if self.rig == "asgi" else 1_200
+        least = 300 if self.rig == "asgi" else 1_200
         faulty = self.traffic is not None and bool(self.traffic.faults)
         simulated = self.simulate.requests if faulty else 600
         changes: dict[str, object] = {
