@@ -8,8 +8,8 @@ not close, so that nobody knows which directives it holds, forbids to store.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
+from perfkit.asgi.remembered import remembered
 from perfkit.asgi.structured import BareItem, dictionary_of
 
 __all__ = ["LONGEST_SECONDS", "Directives", "directives_of", "targeted_directives_of"]
@@ -72,7 +72,7 @@ _SECONDS = {
 _MORE_IS_STRICTER = frozenset({"min_fresh"})
 
 
-@lru_cache(maxsize=_VALUES_KEPT)
+@remembered(_VALUES_KEPT)
 def directives_of(value: bytes | None) -> Directives:
     """Return what a `Cache-Control` value says, of all its lines joined by commas.
 
@@ -104,7 +104,7 @@ def directives_of(value: bytes | None) -> Directives:
     return Directives(**said)  # type: ignore[arg-type]  # flags are true, the others are whole numbers
 
 
-@lru_cache(maxsize=_VALUES_KEPT)
+@remembered(_VALUES_KEPT)
 def targeted_directives_of(value: bytes | None) -> Directives | None:
     """Return what a `CDN-Cache-Control` value says; None where it is empty or breaks the grammar.
 

@@ -10,12 +10,11 @@ Tags made here are weak. A weak tag outlives compression, which changes the byte
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from xxhash import xxh3_128_hexdigest
 
 from perfkit.asgi.dates import epoch_s_of
 from perfkit.asgi.head import Head
+from perfkit.asgi.remembered import remembered
 from perfkit.asgi.request import Request
 
 __all__ = ["as_not_modified", "etag_of", "not_modified", "opaque_tags"]
@@ -74,7 +73,7 @@ def as_not_modified(head: Head) -> Head:
     return Head(304, [field for field in head.fields if field[0] not in away])
 
 
-@lru_cache(maxsize=1_024)
+@remembered(1_024)
 def opaque_tags(value: bytes) -> frozenset[bytes] | None:
     """Return the tags of an `If-None-Match`, without what makes them weak; None for `*`, which any matches.
 

@@ -9,6 +9,8 @@ import calendar
 import time
 from functools import lru_cache
 
+from perfkit.asgi.remembered import remembered
+
 __all__ = ["epoch_s_of", "http_date"]
 
 _DAYS = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
@@ -23,7 +25,7 @@ _YEARS_AHEAD = 50
 """A year of two digits that seems more than this many years ahead is of the century before."""
 
 
-@lru_cache(maxsize=1_024)
+@remembered(1_024)
 def epoch_s_of(date: bytes) -> int | None:
     """Return the epoch seconds of a date, or None for what is none.
 

@@ -8,13 +8,13 @@ whose `If-Range` does not name this very representation, strongly (§13.1.5).
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import pairwise
 
 from xxhash import xxh3_64_hexdigest
 
 from perfkit.asgi.dates import epoch_s_of
 from perfkit.asgi.head import Head
+from perfkit.asgi.remembered import remembered
 from perfkit.asgi.request import Request
 
 __all__ = ["ranged"]
@@ -60,7 +60,7 @@ def ranged(request: Request, head: Head, body: bytes) -> tuple[Head, bytes] | No
     return part, some
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def _asked(value: bytes) -> tuple[tuple[int | None, int | None], ...] | None:
     """Return the first and last positions asked for; None for what is no list of byte ranges."""
     unit, equals, ranges = value.strip(b" \t").partition(b"=")

@@ -21,6 +21,8 @@ __all__ = ["Keys", "without_parameter"]
 
 _LONGEST_PLAIN = 240
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+_LONGEST_HOST = 512
+"""Bytes of a Host that is remembered; a name has 253 at most, and a client may send 64 KiB."""
 _AS_IT_TRAVELS = "/:@!$&'()*+,;=-._~%"
 
 
@@ -111,13 +113,14 @@ class Keys:
         return f"{self._prefix}#{digest.hexdigest()}"
 
 
-@lru_cache(maxsize=1_024)
 def without_parameter(query: bytes, parameter: bytes) -> bytes:
     """Return a query without a parameter.
 
     >>> without_parameter(b"fields=id&page=2&fieldset=x", b"fields")
     b'page=2&fieldset=x'
     """
+    if parameter not in query:
+        return query
     pieces = query.split(b"&")
     return b"&".join([piece for piece in pieces if piece.partition(b"=")[0] != parameter])
 
@@ -128,6 +131,10 @@ def _server_of(scope: Scope) -> bytes:
     return b"" if server is None else f"{server[0]}:{server[1]}".encode("latin-1")
 
 
-@lru_cache(maxsize=256)
 def _origin(scheme: str, host: bytes) -> str:
+    return _origin_of(scheme, host) if len(host) <= _LONGEST_HOST else _origin_of.__wrapped__(scheme, host)
+
+
+@lru_cache(maxsize=256)
+def _origin_of(scheme: str, host: bytes) -> str:
     return f"{scheme}://{host.decode('latin-1').lower().removesuffix(_DEFAULT_PORTS.get(scheme, chr(10)))}"
