@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
 from secrets import SystemRandom
 from typing import Final
 
@@ -33,6 +32,7 @@ from perfkit.asgi.content import content_of
 from perfkit.asgi.governor import LoadGovernor
 from perfkit.asgi.head import Head
 from perfkit.asgi.levels import SMALL_BYTES, Step, is_numeric, level_of
+from perfkit.asgi.memo import remembering_short
 from perfkit.asgi.messages import Fields
 from perfkit.asgi.negotiate import Negotiated, negotiate
 from perfkit.asgi.offload import THREADS, Pace, Worked
@@ -341,7 +341,7 @@ def _is_left(head: Head) -> bool:
     return _is_encoded(get(b"content-encoding")) or _forbids(get(b"cache-control"))
 
 
-@lru_cache(maxsize=64)
+@remembering_short(64)
 def _is_encoded(content_encoding: bytes | None) -> bool:
     """Whether a `Content-Encoding` names any coding but identity, which no server should send and some do."""
     if content_encoding is None:
@@ -349,7 +349,7 @@ def _is_encoded(content_encoding: bytes | None) -> bool:
     return any(part.strip().lower() not in (b"", b"identity") for part in content_encoding.split(b","))
 
 
-@lru_cache(maxsize=256)
+@remembering_short(256)
 def _forbids(cache_control: bytes | None) -> bool:
     """Whether a `Cache-Control` says `no-transform`."""
     if cache_control is None or b"transform" not in cache_control.lower():

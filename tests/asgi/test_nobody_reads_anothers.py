@@ -90,7 +90,7 @@ asked = st.sampled_from(
         (("range", "bytes=0-"),),
     )
 )
-often = settings(max_examples=200, deadline=None)
+often = settings(max_examples=100, deadline=None)
 
 
 @pytest.mark.parametrize("by", ["authorization", "cookie"])
