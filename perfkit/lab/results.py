@@ -84,7 +84,7 @@ class TrialResult(Record):
     trial: Trial
     how: How
     backend: str
-    """What answered as Redis: `model`, `fakeredis`, or the server's own name and version."""
+    """What answered: `model`, `fakeredis`, or the server's own name and version."""
     status: Status
     metrics: dict[str, float] = {}
     """By the names of `perfkit.lab.metrics`."""

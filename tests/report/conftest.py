@@ -232,6 +232,8 @@ _LEVELS: dict[str, tuple[float, float, float]] = {
     "failed_share": (0.012, -0.004, 0.001), "rejected_share": (0.008, -0.003, 0.001),
     "connections": (8.0, -0.875, 0.0), "analytics_per_s": (1_400.0, 0.004, 0.05),
     "detection_ms": (130.0, -1.0, 3.0), "recovery_ms": (79.0, -55.0, 30.0),
+    "bytes_per_response": (33_232.0, -0.721, 0.01), "server_cpu_ms_per_request": (0.322, 2.174, 0.33),
+    "dollars_per_million": (3.722, -0.715, 0.01), "server_peak_bytes": (71e6, 0.317, 0.055),
 }  # fmt: skip
 
 

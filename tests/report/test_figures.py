@@ -60,7 +60,7 @@ def test_a_figure_has_no_colour_of_its_own(figures: dict[str, Figure], name: str
 @pytest.mark.parametrize(
     ("name", "finding"),
     [
-        ("effects", "Of 20 metrics, c1 is better on"),
+        ("effects", "Of 24 metrics, c1 is better on"),
         ("rounds", "c1 had the lower Redis reads per request in 12 of 12 rounds"),
         ("fits", "within 0.50 points of those played"),
         ("settings", "l1_policy = s3fifo comes to 0.3600"),

@@ -35,6 +35,8 @@ from perfkit.settings import Settings
 __all__ = ["ASGI", "AsgiRig"]
 
 _MOST_BYTES = 512 * 1024**2
+_LEAST_BYTES = 800
+"""About an item: no body is smaller."""
 _KEEPS = "asgi.response_cache"
 
 
@@ -167,7 +169,7 @@ def _model_of(asked: Asked) -> ServiceModel:
 
 def _check_size(workload: Workload) -> None:
     sizes = own_sizes(workload)
-    total = int(sizes.sum())
+    total = int(np.maximum(sizes, _LEAST_BYTES).sum())
     if total > _MOST_BYTES:
         raise ScenarioError(
             f"The {len(sizes)} answers come to {total / 1024**2:.0f} MiB, which each service holds ready; "

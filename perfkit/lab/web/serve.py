@@ -49,12 +49,12 @@ class _Counting:
             await self._app(scope, receive, send)
             return
         self.requests += 1
-        called: list[int] = [-1]
+        called: list[int] = []
         scope[CALLED] = called
 
         async def heard(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self.waited_for += len(called) > 1
+                self.waited_for += bool(called)
                 if self._reads_ages:
                     self.ages_s.append(next((int(v) for k, v in message["headers"] if k == b"age"), 0))
             await send(message)
@@ -104,6 +104,8 @@ async def _serve(plan: Plan, orders: asyncio.StreamReader) -> None:
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         while not (server.started or serving.done()):  # noqa: ASYNC110  # uvicorn sets no event
             await asyncio.sleep(_STARTED_POLL_S)
+        if serving.done():
+            await serving
         _answer({"ready": True})
         while line := await orders.readline():
             _answer(_obeyed(json.loads(line), answers, counting, clock))
@@ -115,21 +117,21 @@ def _obeyed(order: dict[str, Any], answers: Answers, counting: _Counting, clock:
     """Do what one line asks for, and say what there is to say."""
     if "origin_answers_at_once" in order:
         answers.origin_answers_at_once = order["origin_answers_at_once"]
+    counts = Counts(
+        cpu_s=time.process_time(),
+        peak_bytes=_peak_bytes(),
+        requests=counting.requests,
+        origin_calls=answers.calls,
+        waited_for=counting.waited_for,
+        age_p95_s=counting.age_p95_s,
+    )
     if clock is not None and "stand_at_s" in order:
         clock.stand_at(order["stand_at_s"])
-    if clock is not None and "run_from_s" in order:
         counting.ages_s.clear()
+    if clock is not None and "run_from_s" in order:
         clock.run_from(order["run_from_s"], speed=order["speed"])
-    return asdict(
-        Counts(
-            cpu_s=time.process_time(),
-            peak_bytes=_peak_bytes(),
-            requests=counting.requests,
-            origin_calls=answers.calls,
-            waited_for=counting.waited_for,
-            age_p95_s=counting.age_p95_s,
-        )
-    )
+        counting.ages_s.clear()
+    return asdict(counts)
 
 
 def _peak_bytes() -> int:

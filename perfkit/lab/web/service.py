@@ -61,7 +61,7 @@ class Counts:
     waited_for: int = 0
     """Calls of the origin that a request waited for; the others renewed an answer behind its back."""
     age_p95_s: float = 0.0
-    """The `Age` that 95 of 100 answers did not exceed, since the clock was last set going."""
+    """The `Age` that 95 of 100 answers did not exceed, since the clock was last set."""
 
 
 def is_private(number: int, share: float) -> bool:
@@ -109,7 +109,7 @@ class Answers:
             await send({"type": "http.response.body", "body": b""})
             return
         self.calls += 1
-        if called := scope.get(CALLED):
+        if (called := scope.get(CALLED)) is not None:
             called.append(number)
         if self._origin is not None and not self.origin_answers_at_once:
             await self._origin(str(number))

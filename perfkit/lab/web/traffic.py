@@ -42,7 +42,7 @@ class Masks(Record):
 
 
 class Prices(Record):
-    """What processor and bytes cost; the defaults are Cloud Run's list prices in a tier 1 region, 2026-11."""
+    """What processor and bytes cost; by default as Cloud Run lists a vCPU (2026-11) and bills a GiB."""
 
     vcpu_second_dollars: Annotated[float, Field(ge=0, le=1)] = 0.000024
     """A second of one processor."""
