@@ -1,7 +1,7 @@
 """ASGI: what the middleware adds to a response and takes from it, beside named peers.
 
-Each question is a file of `asgi_questions/`. What is timed runs in one process, in interleaved rounds, but for
-throughput, where each arm is a real server. A peer that is not installed is left out, and the table says so
+Each question is a file of `asgi_questions/`. What is timed runs in one process, in interleaved rounds; for
+throughput each arm is a real server. A peer that is not installed is left out, and the table says so
 (`bash scripts/peers.sh`).
 
     perfkit bench asgi [--peers] [--rounds N]
@@ -14,7 +14,7 @@ import argparse
 import asyncio
 from collections.abc import Callable, Coroutine
 
-from asgi_questions import compressing, events, hits, layers, throughput
+from asgi_questions import compressing, events, fields, hits, layers, throughput
 from perfkit.lab.environment import Contention
 
 ROUNDS = 10
@@ -25,6 +25,7 @@ QUESTIONS: dict[str, tuple[str, Callable[[int], Coroutine[None, None, str]]]] = 
     "gzip": ("A client that accepts gzip alone", compressing.gzip_alone),
     "throughput": ("10 kB from a real server, by clients that accept all codings", throughput.served),
     "hit": ("An answer out of the response cache", hits.beside_bare),
+    "fields": ("Some fields of a document", fields.filtering),
     "events": ("Server-sent events", events.delivered),
     "layers": ("Five layers", layers.five),
     "cost": ("Levels that aim at the least money", compressing.cost),
@@ -41,8 +42,8 @@ def main() -> None:
     with Contention() as contention:
         print(
             f"{given.rounds} interleaved rounds of what is timed; in parentheses the 95 % interval, from 6 "
-            "rounds on.\nA target is met when the whole interval keeps it. What a middleware adds is processor "
-            "time above that\nof the bare application in the same round.",
+            "rounds on.\nA target is met when the whole interval keeps it. What a middleware adds is "
+            "processor time above that of the bare application in the same round.",
             flush=True,
         )
         for name in asked:

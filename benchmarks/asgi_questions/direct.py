@@ -140,7 +140,7 @@ def added_table(
     """Return the table of what each arm adds to the bare application.
 
     Args:
-        readings: Of the rounds; the first arm but the bare one is perfkit's, which the others are held against.
+        readings: Of the rounds; the first arm but the bare one is perfkit's, and held against the others.
         targets: By arm, what perfkit's added cost over the arm's shall be.
         bare: The arm of the bare application.
         absent: By arm, why it could not be measured.

@@ -1,4 +1,4 @@
-"""Server-sent events: whether each arrives before the next one is made, in how many bytes and at what cost."""
+"""Server-sent events: whether each arrives before the next is made, in how many bytes and at what cost."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def delivered(rounds: int) -> str:
 def made(events: int) -> list[bytes]:
     """Return the events of a chat completion, as OpenAI's API has them, from a seed."""
     rng = random.Random(1)  # noqa: S311  # text, not a secret
-    words = "the a model answer token stream cache of and to with for is on it each".split()
+    words = ("the", "a", "model", "answer", "token", "stream", "cache", "of", "and", "to", "with", "for")
     return [
         b"data: "
         + json.dumps(
@@ -99,7 +99,7 @@ def _start() -> Message:
 
 
 class Seen:
-    """A client that decodes what it gets at once, and an application that looks what arrived after each event."""
+    """A client that decodes what it gets at once, and an application that looks after each event."""
 
     def __init__(self, events: list[bytes]) -> None:
         self._events = events

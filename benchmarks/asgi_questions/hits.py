@@ -10,7 +10,19 @@ from pathlib import Path
 from asgi_questions.apps import NOT_INSTALLED, named, raw
 from asgi_questions.direct import added_table, ask, check, requests, scope_of
 from asgi_questions.payloads import SIZES, payload
-from harness import PROCESSOR, Arm, Estimate, Readings, Target, Timed, interleaved, level, shown, table, verdict
+from harness import (
+    PROCESSOR,
+    Arm,
+    Estimate,
+    Readings,
+    Target,
+    Timed,
+    interleaved,
+    level,
+    shown,
+    table,
+    verdict,
+)
 from perfkit.asgi import AsgiSettings, PerformanceMiddleware, ResponseCacheMiddleware
 from perfkit.asgi.messages import App
 from perfkit.cache import get_tiered_cache

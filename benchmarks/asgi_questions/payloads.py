@@ -13,11 +13,25 @@ __all__ = ["KINDS", "SIZES", "payload"]
 
 SIZES = {"1.4 kB": 1_400, "10 kB": 10_500, "100 kB": 102_000}
 
-_WORDS = (
-    "the model returns a ranked list of passages and each of them carries its score source and offset so that "
-    "a reader can follow where an answer came from before trusting it with anything that matters to a customer "
-    "shipping billing support account region latency budget storage network retry window token prompt context"
-).split()
+_TEXT = """
+the of and to a in is that for it with as was on are by this be at from or have an they which you had not
+but what all were when we there can your said use each she how their will other about out many then them
+these so some her would make like him into time has look two more write go see number no way could people my
+than first water been call who its now find long down day did get come made may part over new sound take
+only little work know place year live back give most very after thing our just name good sentence man think
+say great where help through much before line right too mean old any same tell boy follow came want show
+also around form three small set put end does another well large must big even such because turn here why
+ask went men read need land different home us move try kind hand picture again change off play spell air
+away animal house point page letter mother answer found study still learn should world model passage score
+source offset reader customer shipping billing support account region latency budget storage network window
+token prompt context review release meeting report engineer design garden kitchen mountain river travel
+music photography chess coffee running novel history science teacher student doctor lawyer artist builder
+driver market product service quality price order delivery contract
+"""
+"""Common words, the most common first."""
+_WORDS = _TEXT.split()
+_COMMON = [1 / rank for rank in range(3, len(_WORDS) + 3)]
+"""How often each comes, as Zipf has it."""
 _CITIES = ("Lisbon", "Osaka", "Turin", "Quito", "Accra", "Leeds", "Porto", "Lyon")
 
 
@@ -26,7 +40,7 @@ def _order(rng: random.Random, number: int) -> dict[str, Any]:
         "id": 100_000 + number,
         "status": rng.choice(("created", "paid", "shipped", "delivered")),
         "currency": "EUR",
-        "created_at": f"2026-11-{rng.randint(1, 28):02d}T{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}:00Z",
+        "created_at": f"2026-11-{rng.randint(1, 28):02d}T{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}Z",
         "customer": {"id": rng.randint(1, 5_000), "tier": rng.choice(("basic", "plus", "pro"))},
         "items": [
             {
@@ -68,7 +82,7 @@ def _embedding(rng: random.Random, number: int) -> dict[str, Any]:
 
 
 def _prose(rng: random.Random, words: int) -> str:
-    return " ".join(rng.choices(_WORDS, k=words)).capitalize() + "."
+    return " ".join(rng.choices(_WORDS, _COMMON, k=words)).capitalize() + "."
 
 
 KINDS: dict[str, Callable[[random.Random, int], dict[str, Any]]] = {

@@ -1,6 +1,6 @@
 """One arm as a real server: uvicorn on a port the system chooses, which is printed when it listens.
 
-    python -m asgi_questions.served NAME
+python -m asgi_questions.served NAME
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from shutil import which
 
@@ -49,7 +49,7 @@ async def served(rounds: int) -> str:
     return f"{table(['', RATE, 'perfkit ÷ this', 'target', 'met'], rows)}\n\nAsked by {client}."
 
 
-def _arm(ask, port: int) -> Arm:
+def _arm(ask: Callable[[int], Awaitable[float]], port: int) -> Arm:
     async def turn() -> Reading:
         return {RATE: await ask(port)}
 
@@ -73,7 +73,9 @@ async def _server(name: str) -> AsyncIterator[int]:
     try:
         line = await asyncio.wait_for(process.stdout.readline(), 30)
         if not line:
-            raise MeasurementError(f"The server of {name!r} ended before it listened; see what it said above.")
+            raise MeasurementError(
+                f"The server of {name!r} ended before it listened; see what it said above."
+            )
         port = int(line)
         await _listening(port)
         yield port

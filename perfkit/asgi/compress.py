@@ -40,7 +40,7 @@ from perfkit.asgi.request import Request
 from perfkit.asgi.settings import AsgiSettings
 from perfkit.clock import Clock, now_s
 
-__all__ = ["Compression", "may_be_compressed", "without_a_length_too_large"]
+__all__ = ["Compression", "without_a_length_too_large"]
 
 _OFFERED: Final = {
     "all": ("zstd", "br", "gzip", "deflate"),
@@ -109,13 +109,9 @@ class Compression:
         """Whether the process is too busy for compression right now."""
         return self.governor.step is Step.OFF
 
-    def takes_none(self, accept_encoding: bytes | None) -> bool:
-        """Tell whether a client takes no coding that is offered, and count the response that is left."""
-        taken = negotiate(accept_encoding, self._offered)
-        if taken.coding is not None:
-            return False
-        self._left("client")
-        return True
+    def is_wanted(self, accept_encoding: bytes | None) -> bool:
+        """Whether a client that accepts this takes one of the codings offered, and rather than none."""
+        return accept_encoding is not None and negotiate(accept_encoding, self._offered).coding is not None
 
     def whole(self, request: Request, head: Head, body: bytes) -> bytes | Awaitable[bytes]:
         """Return a body as it shall travel, its head changed to match.
@@ -332,11 +328,6 @@ def _is_cross_site(request: Request) -> bool:
 
 async def _made(worked: Awaitable[Worked]) -> bytes:
     return (await worked).made
-
-
-def may_be_compressed(head: Head) -> bool:
-    """Tell whether a response's head allows to compress its body."""
-    return content_of(head.get(b"content-type")).compressible and not _is_left(head)
 
 
 def _is_left(head: Head) -> bool:

@@ -339,7 +339,7 @@ class Exchange:
 
     def _without_body(self, head: Head) -> None:
         if self.mask is not None and self._request.method == "HEAD" and form_of(self._stages, head):
-            head.drop(b"content-length")  # it is that of all the fields
+            as_filtered(head)  # what it says is of all the fields
         if self._stages.compression is not None:
             self._stages.compression.bodiless(self._request, head)
 

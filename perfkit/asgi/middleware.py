@@ -20,7 +20,7 @@ from perfkit.asgi.request import Request
 from perfkit.asgi.settings import AsgiSettings
 from perfkit.asgi.stages import Stages
 from perfkit.asgi.timing import Timing
-from perfkit.asgi.unencoded import accept_encoding_of, saying_vary
+from perfkit.asgi.uncoded import passing
 from perfkit.cache import TieredCache
 from perfkit.clock import Clock, now_s
 from perfkit.knobs import of_environment
@@ -42,19 +42,16 @@ class _Layer:
     def __init__(self, app: App, stages: Stages) -> None:
         self.app = app
         self.stages = stages
-        alone = Stages(compression=stages.compression, small_bytes=stages.small_bytes)
-        self._only_compression = stages.compression if stages == alone else None
+        self._compression_alone = stages.compression if stages.are_compression_alone else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request; what is not HTTP passes untouched."""
         if scope["type"] != "http":
             await self.app(scope, self._closing(receive) if scope["type"] == "lifespan" else receive, send)
             return
-        stages = self.stages
-        if self._only_compression is not None and self._only_compression.takes_none(
-            accept_encoding_of(scope)
-        ):
-            await self.app(scope, receive, saying_vary(send))
+        stages, alone = self.stages, self._compression_alone
+        if alone is not None and (pass_on := passing(alone, scope, send)) is not None:
+            await self.app(scope, receive, pass_on)
             return
         request = Request(scope)
         exchange = Exchange(stages, request, send)

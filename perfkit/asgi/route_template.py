@@ -4,13 +4,14 @@ Metrics need `/users/{id}`, never `/users/17`: a path is the client's, each new 
 some hold what is nobody's business. So what cannot be told as a pattern is not told at all.
 
 Starlette leaves the route, FastAPI beside it the whole pattern of one that was included with a prefix, and
-Litestar the pattern. Of the mounts above a route Starlette tells only the path that matched them, so their
-patterns are looked for once in the tree of routes. Django and Quart leave nothing.
+Litestar the pattern. Of the mounts above a route Starlette tells only the path that matched them, and of some
+routes FastAPI only the endpoint; then the pattern is looked for once in the tree of routes. Django and Quart
+leave nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from perfkit.asgi.messages import Scope
@@ -33,11 +34,11 @@ class RouteTemplates:
     ''
     """
 
-    __slots__ = ("_above",)
+    __slots__ = ("_found",)
 
     def __init__(self) -> None:
-        self._above: dict[int, tuple[Any, str | None]] = {}
-        """By a route's identity: the route, so that it stays the same, and the patterns of its mounts."""
+        self._found: dict[int, tuple[Any, str | None]] = {}
+        """By identity: what was looked for, so that the identity stays its own, and what was found."""
 
     def of(self, scope: Scope) -> str:
         """Return the pattern that was matched, after the application ran; "" where none was, or none is told.
@@ -47,8 +48,8 @@ class RouteTemplates:
         """
         route = scope.get("route")
         if route is None:
-            template = scope.get("path_template", "")  # Litestar's
-            return template if isinstance(template, str) else ""
+            template = scope.get("path_template")  # Litestar's
+            return template if isinstance(template, str) else self._of_the_endpoint(scope)
         told = route
         if included := scope.get("fastapi"):
             included = included.get("effective_route_context") if isinstance(included, dict) else None
@@ -64,25 +65,48 @@ class RouteTemplates:
         above = self._mounts_above(scope, route)
         return "" if above is None else f"{configured}{above}{template}"
 
+    def _of_the_endpoint(self, scope: Scope) -> str:
+        """Return the pattern of a route that is not FastAPI's own: of those it leaves only the endpoint."""
+        endpoint = scope.get("endpoint")
+        if endpoint is None:
+            return ""
+        found = self._looked_up(
+            endpoint,
+            lambda: {
+                above + str(getattr(node, "path_format", ""))
+                for node, above in _tree(scope.get("router"))
+                if getattr(node, "endpoint", None) is endpoint or getattr(node, "app", None) is endpoint
+            },
+        )
+        root = scope.get("app_root_path", scope.get("root_path")) or ""
+        return f"{root}{found}" if found else ""
+
     def _mounts_above(self, scope: Scope, route: Any) -> str | None:
-        known = self._above.get(id(route))
+        is_mount = hasattr(route, "routes")
+        return self._looked_up(
+            route,
+            lambda: {
+                above for node, above in _tree(scope.get("router")) if node is route and (above or is_mount)
+            },
+        )
+
+    def _looked_up(self, key: Any, find: Callable[[], set[str]]) -> str | None:
+        """Return the one text that is found, or None where it is not one."""
+        known = self._found.get(id(key))
         if known is None:
-            if len(self._above) >= _REMEMBERED:
-                self._above.clear()
-            found = set(_prefixes(scope.get("router"), route))
-            if not hasattr(route, "routes"):  # no mount itself, so it is below one
-                found.discard("")
-            known = self._above[id(route)] = (route, found.pop() if len(found) == 1 else None)
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            texts = find()
+            known = self._found[id(key)] = (key, texts.pop() if len(texts) == 1 else None)
         return known[1]
 
 
-def _prefixes(router: Any, route: Any, above: str = "") -> Iterator[str]:
-    """Yield the patterns of the mounts under which a route stands; several when it was mounted again."""
+def _tree(router: Any, above: str = "") -> Iterator[tuple[Any, str]]:
+    """Yield all routes and mounts, with the patterns of the mounts above; twice what was mounted twice."""
     for node in getattr(router, "routes", None) or ():
-        if node is route:
-            yield above
-        elif inner := getattr(node, "original_router", None):  # FastAPI's: included, not mounted
-            yield from _prefixes(inner, route, above)
+        yield node, above
+        if inner := getattr(node, "original_router", None):  # FastAPI's: included, not mounted
+            yield from _tree(inner, above)
         elif hasattr(node, "routes"):
             pattern = getattr(node, "path_format", _MOUNT_ENDS_WITH)  # a Host has none
-            yield from _prefixes(node, route, above + pattern.removesuffix(_MOUNT_ENDS_WITH))
+            yield from _tree(node, above + pattern.removesuffix(_MOUNT_ENDS_WITH))

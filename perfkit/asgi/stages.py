@@ -42,6 +42,12 @@ class Stages:
     repeatable: bool = True
     """Whether two clients who ask alike may get the very same bytes."""
 
+    @property
+    def are_compression_alone(self) -> bool:
+        """Whether nothing else is done to responses."""
+        others = self.policies, self.response_cache, self.fields, self.timing
+        return self.compression is not None and not self.validators and others == (None,) * 4
+
     @classmethod
     def of(
         cls,

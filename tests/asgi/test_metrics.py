@@ -198,10 +198,15 @@ async def test_fastapi_s_routes_are_told_with_all_their_prefixes() -> None:
     app = fastapi.FastAPI()
     app.include_router(inner, prefix="/api/{tenant}")
     app.mount("/teams/{team}", below)
+    app.mount("/files", plain)
+    app.add_route("/plain", answer)
     paths = {
         "/api/acme/inner/members/17": "/api/{tenant}/inner/members/{id}",
         "/teams/red/direct/17": "/teams/{team}/direct/{id}",
         "/teams/red/in/members/17": "/teams/{team}/in/members/{id}",
+        "/plain": "/plain",
+        "/files/a/b": "/files/{path}",
+        "/openapi.json": "/openapi.json",
         "/nowhere": "",
     }
     assert dict(zip(paths, await of(app, *(("GET", path) for path in paths)), strict=True)) == paths
@@ -233,6 +238,7 @@ async def test_what_a_scope_holds_in_place_of_a_route_does_no_harm() -> None:
         counts = RequestCounts()
         app = TimingMiddleware(Scripted(whole(b"")), counts=counts)
         await ask(app, route=odd, fastapi=odd, app_root_path="/x")
+        await ask(app, endpoint=odd, router=odd)
         await ask(app, path_template=odd)
         assert {key.route for key in counts.series} <= {"", "route"}
 
@@ -377,15 +383,15 @@ def page() -> fastapi.FastAPI:
     app.get("/members/{id}")(lambda id: {"id": id})  # noqa: A006  # the pattern's name
     counts = RequestCounts()
     add(app, counts=counts)
-    app.mount("/metrics", MetricsEndpoint(counts, CollectorRegistry()))
+    app.add_route("/metrics", MetricsEndpoint(counts, CollectorRegistry()))
     return app
 
 
-async def test_a_mounted_page_tells_of_the_requests_before_it(page: fastapi.FastAPI) -> None:
+async def test_a_page_tells_of_the_requests_before_it(page: fastapi.FastAPI) -> None:
     """In Prometheus's text by default, compressed by the layer around it, and kept by no cache."""
     await ask(page, path="/members/17")
 
-    scraped = await ask(page, "gzip", path="/metrics/")
+    scraped = await ask(page, "gzip", path="/metrics")
 
     assert scraped.get("content-type") == "text/plain; version=0.0.4; charset=utf-8"
     assert (scraped.coding, scraped.get("cache-control")) == ("gzip", "no-store")
@@ -396,7 +402,7 @@ async def test_a_scraper_chooses_its_format(page: fastapi.FastAPI) -> None:
     """OpenMetrics ends with a mark by which a cut is noticed."""
     asked = "application/openmetrics-text; version=1.0.0"
 
-    scraped = await ask(page, None, ("accept", asked), path="/metrics/")
+    scraped = await ask(page, None, ("accept", asked), path="/metrics")
 
     assert (scraped.get("content-type") or "").startswith(asked)
     assert scraped.body.endswith(b"# EOF\n")
@@ -407,10 +413,19 @@ async def test_a_scraper_names_what_it_wants(page: fastapi.FastAPI) -> None:
     """As `prometheus_client`'s own page has it."""
     await ask(page, path="/members/17")
 
-    scraped = await ask(page, path="/metrics/", query="name[]=http_server_active_requests")
+    scraped = await ask(page, path="/metrics", query="name[]=http_server_active_requests")
 
     families = [family.name for family in text_string_to_metric_families(scraped.body.decode())]
     assert families == ["http_server_active_requests"]
+
+
+async def test_the_page_is_a_route_like_others(page: fastapi.FastAPI) -> None:
+    """A scrape is counted under its own route."""
+    await ask(page, path="/metrics")
+
+    scraped = await ask(page, path="/metrics")
+
+    assert 'http_route="/metrics"' in scraped.body.decode()
 
 
 async def test_the_page_is_only_read() -> None:

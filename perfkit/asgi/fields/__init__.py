@@ -2,7 +2,7 @@
 
 from perfkit.asgi.fields.counts import FieldCounts
 from perfkit.asgi.fields.filter import FieldFilter, as_filtered
-from perfkit.asgi.fields.lines import LineFilter, WholeFilter
+from perfkit.asgi.fields.lines import LineFilter
 from perfkit.asgi.fields.mask import Mask
 from perfkit.asgi.fields.problem import problem
 from perfkit.errors import FieldsError
@@ -13,7 +13,6 @@ __all__ = [
     "FieldsError",
     "LineFilter",
     "Mask",
-    "WholeFilter",
     "as_filtered",
     "problem",
 ]

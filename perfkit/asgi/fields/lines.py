@@ -1,12 +1,10 @@
-"""Filters for bodies that come in pieces: line by line, or gathered to one document."""
+"""Filters a body that comes in pieces, line by line."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["LineFilter", "WholeFilter"]
-
-Apply = Callable[[bytes], bytes | None]
+__all__ = ["LineFilter"]
 
 
 class LineFilter:
@@ -83,55 +81,3 @@ class LineFilter:
             return line
         filtered = self._apply(bare)
         return line if filtered is None else filtered + line[len(bare) :]
-
-
-class WholeFilter:
-    """Gathers a document and filters it at its end; one of more than `max_bytes` passes as it is.
-
-    >>> whole = WholeFilter(bytes.upper, max_bytes=4)
-    >>> whole.feed(b"ab"), whole.end(b"c")
-    (b'', b'ABC')
-    >>> whole = WholeFilter(bytes.upper, max_bytes=4)
-    >>> whole.feed(b"ab"), whole.feed(b"cde"), whole.end(b"f")
-    (b'', b'abcde', b'f')
-    """
-
-    __slots__ = ("_apply", "_held", "_max_bytes", "_passing", "_size")
-
-    def __init__(self, apply: Callable[[bytes], bytes | None], max_bytes: int) -> None:
-        """Begin a document.
-
-        Args:
-            apply: Filters it; None leaves it as it is.
-            max_bytes: The most that is held back.
-        """
-        self._apply = apply
-        self._max_bytes = max_bytes
-        self._held: list[bytes] = []
-        self._size = 0
-        self._passing = False
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Hold a chunk back and return nothing; or, once too much came, return everything as it is."""
-        if self._passing:
-            return bytes(chunk)
-        self._held.append(bytes(chunk))
-        self._size += len(chunk)
-        if self._size <= self._max_bytes:
-            return b""
-        self._passing = True
-        return self._taken()
-
-    def end(self, chunk: bytes = b"") -> bytes:
-        """Return the filtered document, or what is left of a larger one."""
-        out = self.feed(chunk)
-        if self._passing or not self._size:
-            return out
-        body = self._taken()
-        filtered = self._apply(body)
-        return body if filtered is None else filtered
-
-    def _taken(self) -> bytes:
-        whole = b"".join(self._held)
-        self._held.clear()
-        return whole

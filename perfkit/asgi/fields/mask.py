@@ -8,7 +8,7 @@ from msgspec.json import Encoder
 from perfkit.asgi.fields.compiled import compiled
 from perfkit.asgi.fields.counts import FieldCounts
 from perfkit.asgi.fields.generic import OMITTED, Chooser, TooDeep, stepwise
-from perfkit.asgi.fields.lines import LineFilter, WholeFilter
+from perfkit.asgi.fields.lines import LineFilter
 from perfkit.asgi.fields.surrogates import hidden
 from perfkit.asgi.fields.tree import EVERYTHING, Branch, written
 
@@ -107,10 +107,6 @@ class Mask:
     def lines(self) -> LineFilter:
         """Return what filters one stream of JSON lines."""
         return LineFilter(self.apply, self.max_bytes)
-
-    def whole(self) -> WholeFilter:
-        """Return what gathers one document that comes in pieces, and filters it at its end."""
-        return WholeFilter(self.apply, self.max_bytes)
 
     def _filtered(self, body: bytes) -> bytes | None:
         try:

@@ -1,4 +1,4 @@
-"""A page for Prometheus to scrape: an ASGI application, to be mounted or served by itself."""
+"""A page for Prometheus to scrape: an ASGI application, to be a route or served by itself."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _ALLOWED: Final = (b"allow", b"GET, HEAD")
 
 
 class MetricsEndpoint:
-    """Serves a registry's metrics, those of the middleware among them; mount it where scrapers alone come.
+    """Serves a registry's metrics, those of the middleware among them; put it where scrapers alone come.
 
     The format is what `prometheus_client` chooses by `Accept`: its text, or OpenMetrics. `?name[]=` leaves
     others out. The page is written in a thread, for that of a large service takes milliseconds.
 
         counts = RequestCounts()
         add_performance_middlewares(app, counts=counts)
-        app.mount("/metrics", MetricsEndpoint(counts))
+        app.add_route("/metrics", MetricsEndpoint(counts))  # FastAPI's and Starlette's
 
     Args:
         counts: Those that were given to the middleware.

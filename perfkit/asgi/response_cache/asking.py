@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from perfkit.asgi.head import Head
-from perfkit.asgi.messages import App, Message, Receive
+from perfkit.asgi.messages import App, Message, Receive, Scope
 from perfkit.asgi.policy import CachePolicies
 from perfkit.asgi.request import Request
 from perfkit.asgi.response_cache import status
@@ -88,17 +88,18 @@ class Asking:
             why=why,
             exchange=exchange,
             may_keep=request.method == "GET" and not self.has_body(request),
+            replaces=kept is not None,
         )
         exchange.tee = hearing
         exchange.cache_status = status.forwarded(why)
         self._under_way.add(hearing)
         began, cancelled = self._shelf.clock(), False
         try:
+            scope = request.scope if flight is None else unconditional(request.scope)
             if kept is None:
-                scope = request.scope if flight is None else unconditional(request.scope)
                 await app(scope, receive, exchange.send)
             else:
-                await self._ask_about(kept, request, app, receive, exchange, hearing, why)
+                await self._ask_about(kept, request, scope, app, receive, exchange, hearing, why)
         except asyncio.CancelledError:
             cancelled = True
             raise
@@ -133,6 +134,7 @@ class Asking:
         self,
         kept: Kept,
         request: Request,
+        scope: Scope,
         app: App,
         receive: Receive,
         exchange: Exchange,
@@ -141,7 +143,6 @@ class Asking:
     ) -> None:
         """Ask the application what has become of something that is kept."""
         attempt = _Attempt(self, kept, request, exchange, hearing, why)
-        scope = request.scope
         if kept.can_be_validated and request.method == "GET" and request.get(b"range") is None:
             attempt.validates = True
             scope = validating(scope, kept)

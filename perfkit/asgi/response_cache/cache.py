@@ -143,7 +143,7 @@ class ResponseCache:
                 kept, why = None, status.BYPASS
             elif kept is not None:
                 why = status.REQUEST if self._clock() < kept.fresh_until_s else status.STALE
-            joins = _may_be_joined(request, said) and not flights.is_not_shared(key)
+            joins = _may_be_joined(request, said) and not flights.is_not_shared(key, request)
             flight: Flight | None = None
             if joins:
                 under_way = flights.get(key)
@@ -185,7 +185,7 @@ class ResponseCache:
             if (
                 kept is None
                 and why is not status.BYPASS
-                and (said.only_if_cached or not flights.is_not_shared(target))
+                and (said.only_if_cached or not flights.is_not_shared(target, request))
             ):
                 key, kept, others = await shelf.find(target, request)
                 if others:
@@ -195,7 +195,8 @@ class ResponseCache:
                     flight = flights.lead(key) if flights.get(key) is None else None
                 if kept is not None:
                     if await self._served(kept, request, said, target, app, exchange):
-                        return  # those who wait find it at hand now
+                        self._pass_on(kept, flight)
+                        return
                     why = status.REQUEST if self._clock() < kept.fresh_until_s else status.STALE
                     if not kept.for_all and request.get(b"authorization") is not None:
                         kept, why = None, status.BYPASS
@@ -204,6 +205,7 @@ class ResponseCache:
                 if younger is not None:
                     kept = younger
                     if await self._served(kept, request, said, target, app, exchange):
+                        self._pass_on(kept, flight)
                         return
             if said.only_if_cached:
                 await _gateway_timeout(exchange)
@@ -214,6 +216,11 @@ class ResponseCache:
         finally:
             if flight is not None:
                 flights.end(flight, "again")
+
+    def _pass_on(self, kept: Kept, flight: Flight | None) -> None:
+        """Give those who wait what Redis had, though memory may have no room for it."""
+        if flight is not None and self._clock() < kept.fresh_until_s:
+            self._flights.end(flight, kept)
 
     async def _served(
         self,

@@ -17,9 +17,9 @@ from perfkit.asgi.request import Request
 from perfkit.asgi.response_cache.kept import Kept
 from perfkit.clock import Clock
 
-__all__ = ["Flight", "Flights", "Word"]
+__all__ = ["Flight", "Flights", "Word", "is_personal"]
 
-_NOT_SHARED_FOR_S = 5.0
+_NOT_SHARED_FOR_S = 30.0
 _NOT_SHARED_AT_MOST = 4_096
 
 Word: TypeAlias = Kept | Literal["go", "again"]
@@ -55,7 +55,7 @@ class Flights:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._under_way: dict[str, Flight] = {}
-        self._not_shared: dict[str, float] = {}
+        self._not_shared: dict[tuple[str, bool], float] = {}
 
     def get(self, key: str) -> Flight | None:
         """Return the flight for a key that can be joined."""
@@ -91,24 +91,30 @@ class Flights:
                 future.set_result(word)
         flight.waiting = []
 
-    def not_shared(self, key: str) -> None:
-        """Remember for a while that answers to a key are not to be shared."""
-        not_shared = self._not_shared
-        not_shared.pop(key, None)
+    def not_shared(self, key: str, request: Request) -> None:
+        """Remember for a while that answers to requests like this one are not to be shared."""
+        not_shared, place = self._not_shared, (key, is_personal(request))
+        not_shared.pop(place, None)
         while len(not_shared) >= _NOT_SHARED_AT_MOST:
             del not_shared[next(iter(not_shared))]
-        not_shared[key] = self._clock() + _NOT_SHARED_FOR_S
+        not_shared[place] = self._clock() + _NOT_SHARED_FOR_S
 
-    def shared(self, key: str) -> None:
+    def shared(self, key: str, request: Request) -> None:
         """Forget that: an answer was."""
-        self._not_shared.pop(key, None)
+        self._not_shared.pop((key, is_personal(request)), None)
 
-    def is_not_shared(self, key: str) -> bool:
-        """Tell whether answers to a key were lately not to be shared."""
-        until = self._not_shared.get(key)
+    def is_not_shared(self, key: str, request: Request) -> bool:
+        """Tell whether answers to such requests were lately not to be shared."""
+        place = key, is_personal(request)
+        until = self._not_shared.get(place)
         if until is None:
             return False
         if self._clock() < until:
             return True
-        del self._not_shared[key]
+        del self._not_shared[place]
         return False
+
+
+def is_personal(request: Request) -> bool:
+    """Tell whether a request brings credentials: answers to it are often not shared where others are."""
+    return request.get(b"authorization") is not None or request.get(b"cookie") is not None

@@ -13,7 +13,7 @@ from perfkit.asgi.head import Head
 from perfkit.asgi.messages import Message
 from perfkit.asgi.request import Request
 from perfkit.asgi.response_cache import status
-from perfkit.asgi.response_cache.flights import Flight, Flights, Word
+from perfkit.asgi.response_cache.flights import Flight, Flights, Word, is_personal
 from perfkit.asgi.response_cache.kept import Kept, keepable_fields, written_response
 from perfkit.asgi.response_cache.protocols import Exchange
 from perfkit.asgi.response_cache.shelf import Shelf
@@ -26,6 +26,9 @@ __all__ = ["Hearing"]
 _NOT_TO_BE_KEPT = frozenset(
     {"http.response.trailers", "http.response.pathsend", "http.response.zerocopysend"}
 )
+
+_SAYS_WHAT_IS_TRUE_NOW = frozenset({200, 203, 204, 301, 308, 404, 410})
+"""An answer of these that may not be kept takes the place of what is; a 403 or 429 is about the client."""
 
 
 class Hearing:
@@ -41,6 +44,7 @@ class Hearing:
         "_names",
         "_pieces",
         "_received_epoch_s",
+        "_replaces",
         "_request",
         "_settings",
         "_shelf",
@@ -65,6 +69,7 @@ class Hearing:
         why: bytes,
         exchange: Exchange,
         may_keep: bool,
+        replaces: bool,
     ) -> None:
         """Prepare to hear.
 
@@ -78,6 +83,7 @@ class Hearing:
             why: The application is asked, as `Cache-Status` says it.
             exchange: Carries the response; its `Cache-Status` will say whether it is kept.
             may_keep: Whether an answer to this request may be kept at all.
+            replaces: Whether something is kept that the response tells the successor of.
         """
         self._shelf = shelf
         self._flights = flights
@@ -89,6 +95,7 @@ class Hearing:
         self._asked_epoch_s = shelf.epoch()
         self._pieces: list[bytes] | None = None
         self._is_kept = False
+        self._replaces = replaces and not is_personal(request)
         self.target = target
         self.began = False
         """Whether the client has been sent a head."""
@@ -114,12 +121,14 @@ class Hearing:
             self._head, self._names, self._length = head.copy(), names, length
             self._pieces, self._size = [], 0
             if self._flight is not None:
-                self._flights.shared(self._flight.key)
+                self._flights.shared(self._flight.key, self._request)
                 self._flight.selects(selecting(names, self._request))
         elif self._flight is not None:
             if head.status < 500:
-                self._flights.not_shared(self._flight.key)
+                self._flights.not_shared(self._flight.key, self._request)
             self._tell("go")
+        if self._replaces and not keep and self.may_keep and head.status in _SAYS_WHAT_IS_TRUE_NOW:
+            self._forget()
         self._status(status.forwarded(self._why, stored=keep))
         return True
 
@@ -146,8 +155,7 @@ class Hearing:
         if message["type"] not in _NOT_TO_BE_KEPT:
             return
         if self._is_kept:  # trailers come after the whole body
-            self._shelf.drop(self.target)
-            self._shelf.behind(self._shelf.take_back(self.target))
+            self._forget()
         self._give_up()
 
     def freshened(self, kept: Kept, head: Head) -> Kept:
@@ -190,10 +198,15 @@ class Hearing:
         self._pieces = None
         self._tell("again" if cancelled else "go")
 
+    def _forget(self) -> None:
+        """Take back what is kept of the target: it is not true any more."""
+        self._shelf.drop(self.target)
+        self._shelf.behind(self._shelf.take_back(self.target))
+
     def _give_up(self) -> None:
         self._pieces = None
         if self._flight is not None:
-            self._flights.not_shared(self._flight.key)
+            self._flights.not_shared(self._flight.key, self._request)
         self._tell("go")
 
     def _keep(self, body: bytes) -> Kept:

@@ -21,6 +21,7 @@ __all__ = ["Kept", "Stored", "keepable_fields", "opened", "written_response", "w
 
 Stored: TypeAlias = tuple[Any, ...]
 
+_BYTES = frozenset({bytes})
 _RESPONSE, _VARIANTS = "response/1", "variants/1"
 
 _OF_THE_CONNECTION = frozenset(
@@ -116,7 +117,11 @@ def opened(value: object, settings: AsgiSettings, *, clock: Clock, epoch: Clock)
         case Kept() | Variants():
             return value
         case (kind, int(), list() as lines, bytes(), float(), float()) if kind == _RESPONSE:
-            return None if len(lines) % 2 else Kept(value, settings, clock=clock, epoch=epoch)  # type: ignore[arg-type]  # a tuple of these
+            if len(lines) % 2 or not _BYTES.issuperset(map(type, lines)):
+                return None
+            return Kept(value, settings, clock=clock, epoch=epoch)  # type: ignore[arg-type]  # a tuple of these
         case (kind, list() as names, str() as generation) if kind == _VARIANTS:
+            if not _BYTES.issuperset(map(type, names)):
+                return None
             return Variants(tuple(names), generation)
     return None

@@ -48,7 +48,10 @@ class Keys:
             query = without_parameter(query, self._parameter)
         raw, path = scope.get("raw_path"), scope["path"]
         travelled = raw.decode("latin-1") if raw else quote(path, safe=_AS_IT_TRAVELS)
-        key = f"{self._prefix}{_origin_of(scope, request)}{travelled}?{query.decode('latin-1')}"
+        host = request.get(b"host") or _server_of(scope)
+        key = (
+            f"{self._prefix}{_origin(scope.get('scheme', 'http'), host)}{travelled}?{query.decode('latin-1')}"
+        )
         root = scope.get("root_path")
         if travelled != path or (root and not path.startswith(root)):
             key = f"{key}\n{path}\n{root}"
@@ -57,7 +60,7 @@ class Keys:
     def of_reference(self, request: Request, reference: bytes) -> str | None:
         """Return the key of what a request's response refers to; None where it is of another origin."""
         scope = request.scope
-        origin = _origin_of(scope, request)
+        origin = _origin(scope.get("scheme", "http"), request.get(b"host") or _server_of(scope))
         raw = scope.get("raw_path")
         base = origin + (raw.decode("latin-1") if raw else quote(scope["path"], safe=_AS_IT_TRAVELS))
         try:
@@ -119,12 +122,10 @@ def without_parameter(query: bytes, parameter: bytes) -> bytes:
     return b"&".join([piece for piece in pieces if piece.partition(b"=")[0] != parameter])
 
 
-def _origin_of(scope: Scope, request: Request) -> str:
-    host = request.get(b"host")
-    if host is None:
-        server = scope.get("server")
-        host = b"" if server is None else f"{server[0]}:{server[1]}".encode("latin-1")
-    return _origin(scope.get("scheme", "http"), host)
+def _server_of(scope: Scope) -> bytes:
+    """Return what stands for the host in a request that names none."""
+    server = scope.get("server")
+    return b"" if server is None else f"{server[0]}:{server[1]}".encode("latin-1")
 
 
 @lru_cache(maxsize=256)

@@ -121,7 +121,7 @@ class Shelf:
         after = _TO_BE_VALIDATED_S if kept.can_be_validated else _AFTER_THE_END_S
         end = max(kept.fresh_until_s, kept.while_renewed_until_s, kept.if_error_until_s)
         seconds = end + after - self.clock()
-        shared = end > self.clock()
+        shared = end > kept.born_s
         if seconds <= 0:
             return kept
         key = target

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfkit.asgi.fields.grammar import read
-from perfkit.asgi.fields.lines import LineFilter, WholeFilter
+from perfkit.asgi.fields.lines import LineFilter
 from perfkit.asgi.fields.mask import Mask
 from perfkit.asgi.fields.tree import Branch
 
@@ -30,7 +29,7 @@ def mask(max_bytes: int = 1_000) -> Mask:
     return Mask(branch, max_bytes=max_bytes)
 
 
-def through(filtering: LineFilter | WholeFilter, chunks: list[bytes]) -> bytes:
+def through(filtering: LineFilter, chunks: list[bytes]) -> bytes:
     """What comes out of pieces, the last given to `end`."""
     *first, last = chunks or [b""]
     return b"".join(map(filtering.feed, first)) + filtering.end(last)
@@ -63,15 +62,6 @@ def test_wherever_lines_are_cut_the_same_comes_out(
     assert through(mask(30).lines(), cut(data, body)) == plainly(body, mask(30).apply, 30)
 
 
-@settings(deadline=None)
-@given(st.data(), st.sampled_from([b'{"a":1,"b":2}', b"no", b"", b'{"a":"' + b"x" * 40 + b'"}']))
-def test_wherever_a_document_is_cut_the_same_comes_out(data: st.DataObject, body: bytes) -> None:
-    """Filtered if it is JSON and not too large, as it is if not."""
-    filtered = mask(30).apply(body)
-
-    assert through(mask(30).whole(), cut(data, body)) == (body if filtered is None else filtered)
-
-
 def test_a_line_comes_out_when_it_is_complete() -> None:
     """A client that reads live events need not wait for the next."""
     lines = mask().lines()
@@ -82,10 +72,9 @@ def test_a_line_comes_out_when_it_is_complete() -> None:
     assert lines.end(b'{"b":4}') == b"{}"
 
 
-@pytest.mark.parametrize("kind", ["lines", "whole"])
-def test_no_more_is_held_back_than_is_allowed(kind: str) -> None:
-    """A stream without end or line end passes, and memory stays bounded."""
-    filtering = getattr(mask(100), kind)()
+def test_no_more_is_held_back_than_is_allowed() -> None:
+    """A stream without line ends passes, and memory stays bounded."""
+    filtering = mask(100).lines()
     given_, taken = 0, 0
     for _ in range(1_000):
         given_ += 40

@@ -60,6 +60,18 @@ def test_where_answers_were_not_to_be_shared_nobody_waits_for_a_while() -> None:
     assert played(twice)[1] == 3.0
 
 
+def test_a_user_whose_answer_is_not_shared_does_not_part_the_crowd_without_credentials() -> None:
+    """Strangers still wait for one of them."""
+    site = slow(MINUTE)
+
+    async def play() -> list[Answer]:
+        await site.get("/", ("cookie", "id=1"))
+        return await asyncio.gather(*(site.get() for _ in range(5)))
+
+    answers, _ = played(play)
+    assert {answer.body for answer in answers} == {b"answer 2"}
+
+
 def test_those_who_wait_are_told_with_the_head_that_they_wait_in_vain() -> None:
     """The leader's body may take as long as it takes."""
 

@@ -100,6 +100,17 @@ class TestWhileItIsRenewed:
         await site.settle()
         assert site.calls == 2
 
+    @pytest.mark.parametrize(
+        ("status", "kept"), [(404, False), (200, False), (403, True), (429, True), (500, True)]
+    )
+    async def test_what_is_gone_is_not_served_any_longer(self, status: int, kept: bool) -> None:
+        """The new answer takes the old one away, unless it is about the client or an error."""
+        site = await stale_site(RENEWED)
+        site.page.fields, site.page.status = (), status
+        await site.get()
+        await site.settle()
+        assert ((await site.get()).body == b"answer 1") is kept
+
     async def test_shutting_down_ends_renewals(self) -> None:
         """The task is held, cancelled and waited for."""
         site = await stale_site(RENEWED)

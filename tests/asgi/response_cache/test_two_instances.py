@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import fakeredis
@@ -52,6 +53,22 @@ async def test_what_one_keeps_the_other_serves(pair: tuple[Site, Site]) -> None:
     assert second.get("x-byte") == "\\xe9"
     assert second.get("age") == "7"
     assert (await other.get()).get("age") == "7"
+
+
+async def test_of_many_who_ask_at_once_one_asks_redis(
+    pair: tuple[Site, Site],
+) -> None:
+    """However large the answer, and though memory has no room for it."""
+    one, other = pair
+    one.page.content = b"x" * 50_000
+    await one.get()
+    await settled(one)
+    await other.get("/warm")
+    other.cache.memory.max_entry_bytes = 1_000
+    before, calls = other.cache.tiers.remote.counts.hits, other.calls
+    answers = await asyncio.gather(*(other.get() for _ in range(30)))
+    assert {len(answer.raw) for answer in answers} == {50_000}
+    assert (other.cache.tiers.remote.counts.hits - before, other.calls) == (1, calls)
 
 
 async def test_variants_are_shared_too(pair: tuple[Site, Site]) -> None:
