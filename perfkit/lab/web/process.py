@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from perfkit.errors import Unavailable
-from perfkit.lab.web.service import Counts, Plan
+from perfkit.lab.web.service import FOLDER, Counts, Plan
 from perfkit.settings import Settings
 
 __all__ = ["ServiceProcess"]
@@ -58,7 +58,7 @@ class ServiceProcess:
         Raises:
             Unavailable: it did not start; the message has the last lines it wrote.
         """
-        folder = Path(tempfile.mkdtemp(prefix="perfkit-service-"))
+        folder = Path(tempfile.mkdtemp(prefix=FOLDER))
         own = {name: value for name, value in os.environ.items() if not name.startswith("PERFKIT_")}
         if plan.redis_url:
             own["PERFKIT_REDIS_URL"] = plan.redis_url

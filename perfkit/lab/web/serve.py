@@ -12,6 +12,7 @@ import contextlib
 import json
 import math
 import resource
+import shutil
 import socket
 import sys
 import time
@@ -24,7 +25,7 @@ from typing import Any
 from perfkit.asgi import add_performance_middlewares
 from perfkit.asgi.messages import App, Message, Receive, Scope, Send
 from perfkit.events import null_probe
-from perfkit.lab.web.service import CALLED, Answers, Counts, Plan
+from perfkit.lab.web.service import CALLED, FOLDER, Answers, Counts, Plan
 from perfkit.settings import Settings
 
 __all__: list[str] = []
@@ -111,6 +112,7 @@ async def _serve(plan: Plan, orders: asyncio.StreamReader) -> None:
             _answer(_obeyed(json.loads(line), answers, counting, clock))
         server.should_exit = True
         await serving
+    _leave_nothing(Path(plan.socket).parent)
 
 
 def _obeyed(order: dict[str, Any], answers: Answers, counting: _Counting, clock: Any) -> dict[str, Any]:
@@ -132,6 +134,12 @@ def _obeyed(order: dict[str, Any], answers: Answers, counting: _Counting, clock:
         clock.run_from(order["run_from_s"], speed=order["speed"])
         counting.ages_s.clear()
     return asdict(counts)
+
+
+def _leave_nothing(folder: Path) -> None:
+    """Remove the folder that was made for us: a starter that was killed cannot."""
+    if folder.name.startswith(FOLDER):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _peak_bytes() -> int:

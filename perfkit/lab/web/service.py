@@ -15,10 +15,13 @@ from perfkit.asgi.messages import Fields, Receive, Scope, Send
 from perfkit.lab.web.payloads import body_of
 from perfkit.lab.web.traffic import Payload
 
-__all__ = ["CALLED", "Answers", "Counts", "Plan", "is_private"]
+__all__ = ["CALLED", "FOLDER", "Answers", "Counts", "Plan", "is_private"]
 
 CALLED = "perfkit.lab"
 """Where a request's scope notes that the application was called for it."""
+
+FOLDER = "perfkit-service-"
+"""How the name of the folder begins that a service's socket is in."""
 
 _SPREAD = 2_654_435_761  # Knuth's multiplier: neighbours in number are none in what comes out
 

@@ -104,17 +104,18 @@ def test_no_service_outlives_its_starter_even_one_that_is_killed() -> None:
             "from perfkit.lab.web.process import ServiceProcess, Plan\n"
             "from perfkit.settings import Settings\n"
             "service = ServiceProcess.start(Settings(), Plan('', 'orders', [100]))\n"
-            "print(service.pid, flush=True)\n"
+            "print(service.pid, service.address, flush=True)\n"
             "time.sleep(600)\n",
         ],
         stdout=subprocess.PIPE,
     )
     with starter:
         assert starter.stdout is not None
-        pid = int(starter.stdout.readline())
+        pid, address = starter.stdout.readline().split()
         starter.kill()
         starter.wait()
-        assert gone(pid)
+        assert gone(int(pid))
+        assert not Path(address.decode()).parent.exists()
 
 
 def test_closing_twice_does_no_harm_and_leaves_no_file() -> None:
