@@ -174,7 +174,7 @@ class Compression:
             )
             if (
                 encoded
-                and not _forbids(request.get(b"cache-control"))
+                and not _forbids(request.get(b"cache-control") or b"")
                 and (self._cross_site or not _is_cross_site(request))
             ):
                 head.drop(b"accept-ranges", b"content-length")
@@ -338,22 +338,19 @@ def _is_left(head: Head) -> bool:
     if head.status == 206 or get(b"content-range") is not None:
         head.vary_by(b"accept-encoding")  # as the whole of it does
         return True
-    return _is_encoded(get(b"content-encoding")) or _forbids(get(b"cache-control"))
+    coded, said = get(b"content-encoding"), get(b"cache-control")
+    return (coded is not None and _is_encoded(coded)) or (said is not None and _forbids(said))
 
 
 @remembering_short(64)
-def _is_encoded(content_encoding: bytes | None) -> bool:
+def _is_encoded(content_encoding: bytes) -> bool:
     """Whether a `Content-Encoding` names any coding but identity, which no server should send and some do."""
-    if content_encoding is None:
-        return False
     return any(part.strip().lower() not in (b"", b"identity") for part in content_encoding.split(b","))
 
 
 @remembering_short(256)
-def _forbids(cache_control: bytes | None) -> bool:
+def _forbids(cache_control: bytes) -> bool:
     """Whether a `Cache-Control` says `no-transform`."""
-    if cache_control is None or b"transform" not in cache_control.lower():
-        return False
     return any(part.strip(b" \t").lower() == b"no-transform" for part in cache_control.split(b","))
 
 

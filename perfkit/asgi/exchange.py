@@ -42,6 +42,8 @@ __all__ = ["Exchange"]
 
 _WAITING, _HELD, _PLAIN, _STREAMING, _GATHERING, _FILLED, _SWALLOWED = range(7)
 _BODY_BY_OTHER_MEANS = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
+_MANY_DIGITS = 8
+"""Of a length that may be too large for the front end."""
 _PREPARED_AT_MOST = 16
 """Variants kept ready of one stored response; clients that accept the same send one of a few headers."""
 
@@ -117,6 +119,11 @@ class Exchange:
         self._state = _PLAIN
         await self._send(self._committed(head))
         await self._last(b"" if request.method == "HEAD" else body)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the response has ended, so that nothing of it is held."""
+        return self._ended
 
     async def finish(self) -> None:
         """Send what is still held: the application has returned."""
@@ -201,9 +208,10 @@ class Exchange:
 
     async def _whole(self, body: bytes, *, more: bool) -> None:
         """Send a response whose whole body is known; `more` says that the application has yet to end it."""
-        stages, request, head = self._stages, self._request, self._own_head
+        stages, request, head = self._stages, self._request, self._head
+        assert head is not None  # noqa: S101  # for the type checker: there was a start
         self._state = _FILLED if more else _PLAIN
-        with_body = has_body(request, head)
+        with_body = request.method != "HEAD" and head.status >= 200 and head.status not in WITHOUT_BODY
         if with_body and self.mask is not None:
             body = filtered(stages, self.mask, head, body)
         if stages.validators and head.status == 200:
@@ -219,9 +227,11 @@ class Exchange:
             coded = stages.compression.whole(request, head, body)
             body = coded if type(coded) is bytes else await coded  # type: ignore[misc]  # bytes, or an awaitable
         if with_body:
-            if head.get(b"content-length") is None:
+            length = head.get(b"content-length")
+            if length is None:
                 head.set(b"content-length", b"%d" % len(body))
-            without_a_length_too_large(request, head)
+            elif len(length) >= _MANY_DIGITS:
+                without_a_length_too_large(request, head)
         self._sent_bytes = len(body)
         await self._send(self._committed(head))
         await self._send({"type": "http.response.body", "body": body, "more_body": more})

@@ -13,10 +13,11 @@ from typing import Any
 from perfkit.asgi.compress import Compression
 from perfkit.asgi.counts import RequestCounts
 from perfkit.asgi.exchange import Exchange
-from perfkit.asgi.fields import FieldFilter, FieldsError, problem
+from perfkit.asgi.fields import FieldFilter, FieldsError, Mask, problem
+from perfkit.asgi.heads import HeadsOnly
 from perfkit.asgi.messages import App, Message, Receive, Scope, Send
 from perfkit.asgi.policy import CachePolicies, CachePolicy
-from perfkit.asgi.request import Request
+from perfkit.asgi.request import Request, fields_of
 from perfkit.asgi.settings import AsgiSettings
 from perfkit.asgi.stages import Stages
 from perfkit.asgi.timing import Timing
@@ -43,35 +44,58 @@ class _Layer:
         self.app = app
         self.stages = stages
         self._compression_alone = stages.compression if stages.are_compression_alone else None
+        self._leaves_bodies = stages.leave_bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request; what is not HTTP passes untouched."""
         if scope["type"] != "http":
             await self.app(scope, self._closing(receive) if scope["type"] == "lifespan" else receive, send)
             return
-        stages, alone = self.stages, self._compression_alone
-        if alone is not None and (pass_on := passing(alone, scope, send)) is not None:
-            await self.app(scope, receive, pass_on)
+        stages, alone, fields = self.stages, self._compression_alone, fields_of(scope)
+        if alone is not None and not alone.is_wanted(fields.get(b"accept-encoding")):
+            await self.app(scope, receive, passing(alone, scope, send))
             return
-        request = Request(scope)
+        request = Request(scope, fields)
+        mask: Mask | None = None
+        if stages.fields is not None and scope.get("query_string"):
+            try:
+                mask = stages.fields.mask_of(request)
+            except FieldsError as error:
+                await self._refuse(error, Exchange(stages, request, send))
+                return
+        if self._leaves_bodies and mask is None:
+            await self._serve_by_its_head(request, receive, send)
+            return
         exchange = Exchange(stages, request, send)
+        exchange.mask = mask
         try:
-            if stages.fields is not None and scope.get("query_string"):
-                try:
-                    exchange.mask = stages.fields.mask_of(request)
-                except FieldsError as error:
-                    head, body = problem(error)
-                    await exchange.send(head.message())
-                    await exchange.send({"type": "http.response.body", "body": body, "more_body": False})
-                    return
             if stages.response_cache is None:
                 await self.app(scope, receive, exchange.send)
             else:
                 await stages.response_cache().serve(request, self.app, receive, exchange)
-            await exchange.finish()
+            if not exchange.is_over:
+                await exchange.finish()
         except BaseException as error:
             exchange.fail(error)
             raise
+
+    async def _serve_by_its_head(self, request: Request, receive: Receive, send: Send) -> None:
+        if self.stages.policies is None and self.stages.timing is None:
+            await self.app(request.scope, receive, send)
+            return
+        answer = HeadsOnly(self.stages, request, send)
+        try:
+            await self.app(request.scope, receive, answer.send)
+            answer.finish()
+        except BaseException as error:
+            answer.fail(error)
+            raise
+
+    async def _refuse(self, refusal: FieldsError, exchange: Exchange) -> None:
+        """Answer a request whose fields cannot be read."""
+        head, body = problem(refusal)
+        await exchange.send(head.message())
+        await exchange.send({"type": "http.response.body", "body": body, "more_body": False})
 
     def _closing(self, receive: Receive) -> Receive:
         """Let the response cache end its renewals when the application is told to shut down."""

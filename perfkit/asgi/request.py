@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from perfkit.asgi.messages import Scope
 
-__all__ = ["Request", "joined"]
+__all__ = ["Request", "fields_of", "joined"]
 
 
 class Request:
@@ -20,18 +20,24 @@ class Request:
 
     __slots__ = ("get", "method", "scheme", "scope")
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, fields: dict[bytes, bytes] | None = None) -> None:
+        """Read a scope; `fields` are those of `fields_of`, where they are known already."""
         self.scope = scope
         self.method: str = scope.get("method", "GET")
         self.scheme: str = scope.get("scheme", "http")
-        lines = scope.get("headers", ())
-        if not isinstance(lines, list):  # ASGI allows anything that can be iterated; let nobody use it up
-            lines = scope["headers"] = list(lines)
-        fields: dict[bytes, bytes] = dict(lines)
-        if len(fields) != len(lines):
-            fields = joined(lines)
+        if fields is None:
+            fields = fields_of(scope)
         self.get: Callable[[bytes], bytes | None] = fields.get
         """Return the value of a field, whose name is in small letters, or None."""
+
+
+def fields_of(scope: Scope) -> dict[bytes, bytes]:
+    """Return a request's fields by name."""
+    lines = scope.get("headers", ())
+    if not isinstance(lines, list):  # ASGI allows anything that can be iterated; let nobody use it up
+        lines = scope["headers"] = list(lines)
+    fields: dict[bytes, bytes] = dict(lines)
+    return fields if len(fields) == len(lines) else joined(lines)
 
 
 def joined(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

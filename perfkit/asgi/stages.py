@@ -48,6 +48,11 @@ class Stages:
         others = self.policies, self.response_cache, self.fields, self.timing
         return self.compression is not None and not self.validators and others == (None,) * 4
 
+    @property
+    def leave_bodies(self) -> bool:
+        """Whether nothing is done to a body of which all fields are wanted."""
+        return self.compression is None and self.response_cache is None and not self.validators
+
     @classmethod
     def of(
         cls,
