@@ -102,23 +102,27 @@ class Exchange:
     async def reply(self, kept: Kept, *, age_seconds: int, cache_status: bytes) -> None:
         """Answer with a stored response: in the fields, coding and range this client asks for, or by 304."""
         request, mask = self._request, self.mask
-        plain = b"no-transform" in (request.get(b"cache-control") or b"")
-        variant = None if plain else request.get(b"accept-encoding"), "" if mask is None else mask.key
+        get = request.get
+        control = get(b"cache-control")
+        accepts = None if control is not None and b"no-transform" in control else get(b"accept-encoding")
+        variant = accepts, "" if mask is None else mask.key
         ready = kept.prepared.get(variant)
         head, body = (await self._prepared(kept, variant)) if ready is None else ready
         head = head.copy()
         if self._stages.validators and is_not_modified(request, head):
             head, body = as_not_modified(head), b""
-        elif mask is None and request.get(b"range") is not None:
+        elif mask is None and get(b"range") is not None:
             part = ranged(request, Head(kept.status, kept.fields), kept.body)
             if part is not None:
                 head, body = part
-        self._start = {}
+        if request.method == "HEAD":
+            body = b""
         head.set(b"age", b"%d" % age_seconds)
-        self.cache_status = cache_status
-        self._state = _PLAIN
+        self._start, self._state = {}, _PLAIN
+        self.cache_status, self._sent_bytes = cache_status, len(body)
         await self._send(self._committed(head))
-        await self._last(b"" if request.method == "HEAD" else body)
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        self._end()
 
     @property
     def is_over(self) -> bool:
