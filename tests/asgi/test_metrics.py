@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import fastapi
@@ -27,9 +28,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from perfkit.asgi import AsgiSettings, PerformanceMiddleware, RequestCounts, TimingMiddleware
 from perfkit.asgi import add_performance_middlewares as add
 from perfkit.asgi.counts import SERIES_LIMIT
-from perfkit.asgi.messages import App
+from perfkit.asgi.messages import App, Receive, Scope, Send
 from perfkit.asgi.metrics import MetricsEndpoint, PrometheusCollector, register_otel
 from perfkit.asgi.metrics.figures import ATTRIBUTES, FIGURES, HISTOGRAMS
+from perfkit.cache import TieredCache
 from tests.asgi.imitated import Scripted, ask, body, hear, scope, start, whole
 
 LABELS = {name.replace(".", "_"): "" for name in ATTRIBUTES}
@@ -353,3 +355,20 @@ print([name for name in set(sys.modules) - before if name.startswith(names)])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("query", ["", "fields=id"])
+async def test_the_route_is_told_though_the_response_cache_asks_in_its_own_words(query: str) -> None:
+    """A miss and a validation give the application scopes of their own; the router writes there."""
+    counts = RequestCounts()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = SimpleNamespace(path_format="/items/{id}")
+        for message in (start(200, ("cache-control", "public, no-cache"), ("etag", '"1"')), body(b"{}")):
+            await send(message)
+
+    layer = PerformanceMiddleware(app, AsgiSettings(), cache=TieredCache(), counts=counts)
+    for _ in range(2):
+        await ask(layer, query=query)
+
+    assert {key.route for key in counts.series} == {"/items/{id}"}

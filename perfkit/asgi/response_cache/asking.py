@@ -96,6 +96,7 @@ class Asking:
         began, cancelled = self._shelf.clock(), False
         try:
             scope = request.scope if flight is None else unconditional(request.scope)
+            request.scope = scope  # where the application's router leaves the route for those who count
             if kept is None:
                 await app(scope, receive, exchange.send)
             else:
@@ -145,7 +146,7 @@ class Asking:
         attempt = _Attempt(self, kept, request, exchange, hearing, why)
         if kept.can_be_validated and request.method == "GET" and request.get(b"range") is None:
             attempt.validates = True
-            scope = validating(scope, kept)
+            scope = request.scope = validating(scope, kept)
         try:
             if attempt.may_stand_in() and not isinstance(exchange, Unseen):
                 async with asyncio.timeout(self._settings.response_cache_patience_seconds) as attempt.limit:

@@ -102,7 +102,8 @@ class Keys:
         hidden = without_parameter(self._parameter, query)
 
         async def behind(scope: Scope, receive: Receive, send: Send) -> None:
-            await app({**scope, "query_string": hidden}, receive, send)
+            request.scope = {**scope, "query_string": hidden}
+            await app(request.scope, receive, send)
 
         return behind
 
