@@ -108,8 +108,8 @@ class Exchange:
         variant = accepts, "" if mask is None else mask.key
         ready = kept.prepared.get(variant)
         head, body = (await self._prepared(kept, variant)) if ready is None else ready
-        head = head.copy()
-        if self._stages.validators and is_not_modified(request, head):
+        stages = self._stages
+        if stages.validators and is_not_modified(request, head):
             head, body = as_not_modified(head), b""
         elif mask is None and get(b"range") is not None:
             part = ranged(request, Head(kept.status, kept.fields), kept.body)
@@ -117,10 +117,13 @@ class Exchange:
                 head, body = part
         if request.method == "HEAD":
             body = b""
-        head.set(b"age", b"%d" % age_seconds)
-        self._start, self._state = {}, _PLAIN
-        self.cache_status, self._sent_bytes = cache_status, len(body)
-        await self._send(self._committed(head))
+        self._state, self._head, self._sent_bytes = _PLAIN, head, len(body)
+        head = head.lent()  # the next who asks finds it as it was
+        head.fields.append((b"age", b"%d" % age_seconds))
+        head.fields.append((b"cache-status", cache_status))
+        if stages.timing is not None:
+            stages.timing.head(head, self._started_s, cache_status)
+        await self._send({"type": "http.response.start", "status": head.status, "headers": head.fields})
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
         self._end()
 

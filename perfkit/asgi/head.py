@@ -82,6 +82,17 @@ class Head:
         twin.get = known.get
         return twin
 
+    def lent(self) -> Head:
+        """Return a head whose fields may be added to; asked by name, it knows what this one knows."""
+        twin = Head.__new__(Head)
+        twin.status, twin.fields, twin._known, twin.get = (
+            self.status,
+            self.fields.copy(),
+            self._known,
+            self.get,
+        )
+        return twin
+
     def message(self, **more: Any) -> dict[str, Any]:
         """Return the message that starts the response."""
         return {"type": "http.response.start", "status": self.status, "headers": self.fields, **more}

@@ -110,7 +110,8 @@ class Timing:
         if (own := known(_METRICS)) is None:
             fields.append(metrics)
         else:
-            head.set(_METRICS, own + b", " + metrics[1])
+            head.fields = [field for field in fields if field[0] != _METRICS]
+            head.fields.append((_METRICS, own + b", " + metrics[1]))
 
     def end(self, request: Request, status: int, started: float, sent_bytes: int, error: str = "") -> None:
         """Count a response that has ended: once, at the last message of the body, or when none will come.
