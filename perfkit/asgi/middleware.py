@@ -138,6 +138,7 @@ class PerformanceMiddleware(_Layer):
         cache: TieredCache | None = None,
         counts: RequestCounts | None = None,
         fingerprint: str | None = None,
+        fields_parameter: str = "fields",
         fields_root: str | None = None,
         clock: Clock = now_s,
     ) -> None:
@@ -150,6 +151,7 @@ class PerformanceMiddleware(_Layer):
             cache: Keeps whole answers that may be shared; default: none, unless `asgi.response_cache` is on.
             counts: Counts requests; share it with a metrics endpoint.
             fingerprint: Of all settings, shown in `Server-Timing`; default: `PERFKIT_SETTINGS_ID`.
+            fields_parameter: The query parameter that chooses fields.
             fields_root: The member of an envelope that `?fields=` means, `data` for instance.
             clock: What durations are read on.
 
@@ -169,6 +171,7 @@ class PerformanceMiddleware(_Layer):
                 cache=cache,
                 counts=counts,
                 fingerprint=fingerprint,
+                fields_parameter=fields_parameter,
                 fields_root=fields_root,
                 clock=clock,
             ),

@@ -34,6 +34,7 @@ def add_performance_middlewares(
     cache: TieredCache | None = None,
     counts: RequestCounts | None = None,
     fingerprint: str | None = None,
+    fields_parameter: str = "fields",
     fields_root: str | None = None,
 ) -> AppT:
     """Add compression, field filtering, ETags, cache headers and timing to an application, in one layer.
@@ -53,6 +54,7 @@ def add_performance_middlewares(
         cache: Keeps whole answers that may be shared.
         counts: Counts requests; share it with a metrics endpoint.
         fingerprint: Of all settings, shown in `Server-Timing`; default: `PERFKIT_SETTINGS_ID`.
+        fields_parameter: The query parameter that chooses fields.
         fields_root: The member of an envelope that `?fields=` means.
 
     Raises:
@@ -77,6 +79,7 @@ def add_performance_middlewares(
         "cache": cache,
         "counts": counts,
         "fingerprint": fingerprint,
+        "fields_parameter": fields_parameter,
         "fields_root": fields_root,
     }
     held: Any = app

@@ -62,6 +62,7 @@ class Stages:
         cache: TieredCache | None = None,
         counts: RequestCounts | None = None,
         fingerprint: str = "",
+        fields_parameter: str = "fields",
         fields_root: str | None = None,
         clock: Clock = now_s,
     ) -> Stages:
@@ -73,6 +74,7 @@ class Stages:
             cache: Keeps whole answers, whatever `asgi.response_cache` says; else the process's own does.
             counts: Counts requests; default: counts of its own.
             fingerprint: Of all settings, for `Server-Timing`.
+            fields_parameter: The query parameter that chooses fields.
             fields_root: The member of an envelope whose fields are meant.
             clock: What durations are read on.
         """
@@ -80,11 +82,11 @@ class Stages:
         if settings.add_cache_control or policies or settings.edge.enabled:
             stages.policies = CachePolicies(policies or {}, settings)
         if settings.optimize_payloads:
-            stages.fields = FieldFilter(settings, root=fields_root)
+            stages.fields = FieldFilter(settings, parameter=fields_parameter, root=fields_root)
             stages.fields_max_bytes = settings.fields_max_bytes
             stages.validators = True
         if cache is not None or settings.response_cache:
-            parameter = "" if stages.fields is None else "fields"
+            parameter = "" if stages.fields is None else fields_parameter
             stages.response_cache = _of_the_loop(
                 cache,
                 partial(

@@ -19,9 +19,11 @@ from starlette.routing import Mount, Route
 
 from perfkit.asgi import AsgiSettings, PerformanceMiddleware, add_performance_middlewares
 from perfkit.asgi.counts import RequestCounts
+from perfkit.asgi.messages import Receive, Scope, Send
+from perfkit.cache import TieredCache
 from tests.asgi.frameworks import in_django, in_fastapi, in_quart
 from tests.asgi.frameworks.service import EVENTS, USERS
-from tests.asgi.imitated import Reader, ask, hear, legal, scope
+from tests.asgi.imitated import Reader, Scripted, ask, body, hear, legal, scope, start
 from tests.asgi.served import PATIENCE_S, Wire, serving
 
 CONTENT = json.dumps(USERS).encode()
@@ -282,3 +284,23 @@ def test_a_service_in_fastapi_keeps_what_fastapi_gives_it() -> None:
         assert client.get("/users/seven?fields=id").json()["detail"]
         assert client.post("/users").status_code == 405
     assert made.noted == ["started", "stopped"]
+
+
+async def test_an_application_with_fields_of_its_own_names_another_parameter() -> None:
+    """It sees its own parameter, and ours works under the other name, out of the cache too."""
+    asked: list[bytes] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append(scope["query_string"])
+        await Scripted(
+            [
+                start(200, ("content-type", "application/json"), ("cache-control", "public, max-age=60")),
+                body(b'{"a": 1, "b": 2}'),
+            ]
+        )(scope, receive, send)
+
+    added = add_performance_middlewares(app, fields_parameter="only", cache=TieredCache())
+    answers = [await ask(added, query=query) for query in ("fields=x&only=a", "fields=x&only=b", "fields=x")]
+
+    assert [answer.body for answer in answers] == [b'{"a":1}', b'{"b":2}', b'{"a": 1, "b": 2}']
+    assert asked == [b"fields=x"]
