@@ -217,7 +217,7 @@ class Fetch(Reading[T]):
             value = await self._wanted.load()
         except BaseException as failure:
             counts.load_errors += 1
-            older = self._older(failure) if isinstance(failure, Exception) else None
+            older = await self._older(failure) if isinstance(failure, Exception) else None
             if older is None:
                 raise
             return older
@@ -265,13 +265,16 @@ class Fetch(Reading[T]):
         adaptive.refreshed(self._namespace, self._wanted.full_key, digest_of(payload), born_epoch)
         return adaptive.ttl_seconds(self._namespace, self._wanted.l2_ttl_seconds)
 
-    def _older(self, failure: Exception) -> CacheResult[T] | None:
+    async def _older(self, failure: Exception) -> CacheResult[T] | None:
         """Return an answer that may stand in for a new one, and let the origin rest for a while."""
         tiers, settings, key = self._tiers, self._tiers.settings, self._wanted.full_key
         now, bound = tiers.clock(), settings.stale_if_error_seconds
         if self._behind:
             bound = max(bound, settings.stale_while_revalidate_seconds)
         entry, tier = tiers.usable(key, now), "l1"
+        if entry is not None and await self._was_taken_back(entry):
+            tiers.memory.delete(key)
+            return None
         if entry is None and self._old is not None:
             age = tiers.epoch() - self._old.born_s
             left = self._old.fresh_until_s - tiers.epoch()
@@ -287,3 +290,15 @@ class Fetch(Reading[T]):
         tiers.probe(RenewalFailed(self._namespace, f"{type(failure).__name__}: {failure}"))
         stale = now > entry.expires_s or tier == "l2"
         return CacheResult(cast("T", entry.value), cast("Tier", tier), now - entry.born_s, stale=stale)
+
+    async def _was_taken_back(self, entry: Entry) -> bool:
+        """Tell whether Redis knows of something younger than what is held, an invalidation for instance.
+
+        Where no messages are heard (`coherence: off`) nobody else would say so.
+        """
+        tiers = self._tiers
+        if tiers.remote is None:
+            return False
+        born_epoch_s = await tiers.remote.born_of(self._wanted.full_key)
+        held_epoch_s = tiers.epoch() - (tiers.clock() - entry.born_s)
+        return born_epoch_s is not None and born_epoch_s > held_epoch_s + _SAME_BIRTH_S

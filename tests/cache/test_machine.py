@@ -215,3 +215,13 @@ TestWithBackplane = Machine.TestCase
 TestWithBackplane.settings = _SETTINGS
 TestWithoutMessages = SilentMachine.TestCase
 TestWithoutMessages.settings = _SETTINGS
+
+
+def test_what_was_taken_back_elsewhere_does_not_stand_in_for_an_origin_that_fails() -> None:
+    """No message came, but Redis knows; found once by the machine above."""
+    two = SilentMachine()
+    two.read(key="a:b", number=1, callers=1)
+    two.origin_fails_or_recovers()
+    two.change(key="a:b", number=0)
+    two.read(key="a:b", number=1, callers=1)
+    two.teardown()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import django
-from django.conf import settings
+from django import conf
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
 from django.urls import path
@@ -15,17 +15,19 @@ __all__ = ["make", "urlpatterns"]
 _made = Made()
 
 
+if not conf.settings.configured:  # when imported: unconfigured, they raise at whoever looks at them
+    conf.settings.configure(
+        DEBUG=False,
+        ALLOWED_HOSTS=["*"],
+        ROOT_URLCONF=__name__,
+        SECRET_KEY="for tests alone",  # noqa: S106  # signs nothing
+        LOGGING_CONFIG=None,
+    )
+    django.setup()
+
+
 def make() -> Made:
     """Return it; there is one a process."""
-    if not settings.configured:
-        settings.configure(
-            DEBUG=False,
-            ALLOWED_HOSTS=["*"],
-            ROOT_URLCONF=__name__,
-            SECRET_KEY="for tests alone",  # noqa: S106  # signs nothing
-            LOGGING_CONFIG=None,
-        )
-        django.setup()
     _made.app, _made.lifespan = ASGIHandler(), False
     _made.noted.clear()
     return _made
