@@ -10,16 +10,12 @@ throughput each arm is a real server. A peer that is not installed is left out, 
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-from collections.abc import Callable, Coroutine
-
 from asgi_questions import compressing, events, fields, hits, layers, throughput
-from perfkit.lab.environment import Contention
+from harness import Questions, ask
 
 ROUNDS = 10
 
-QUESTIONS: dict[str, tuple[str, Callable[[int], Coroutine[None, None, str]]]] = {
+QUESTIONS: Questions = {
     "uncompressed": ("A client that accepts no coding", compressing.uncompressed),
     "best": ("A client that accepts all codings", compressing.best),
     "gzip": ("A client that accepts gzip alone", compressing.gzip_alone),
@@ -34,23 +30,12 @@ QUESTIONS: dict[str, tuple[str, Callable[[int], Coroutine[None, None, str]]]] = 
 
 def main() -> None:
     """Print one table a question, in Markdown."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    arguments.add_argument("--rounds", type=int, default=ROUNDS, help="6 at least for intervals")
-    arguments.add_argument("--only", choices=QUESTIONS, help="ask one question")
-    given = arguments.parse_args()
-    asked = [given.only] if given.only else list(QUESTIONS)
-    with Contention() as contention:
-        print(
-            f"{given.rounds} interleaved rounds of what is timed; in parentheses the 95 % interval, from 6 "
-            "rounds on.\nA target is met when the whole interval keeps it. What a middleware adds is "
-            "processor time above that of the bare application in the same round.",
-            flush=True,
-        )
-        for name in asked:
-            title, question = QUESTIONS[name]
-            print(f"\n### {title}\n\n{asyncio.run(question(given.rounds))}", flush=True)
-    waited = f"{contention.run_queue_share:.0%}"
-    print(f"\nWhile it measured, this process waited {waited} of the time for a processor.")
+    ask(
+        QUESTIONS,
+        rounds=ROUNDS,
+        about=__doc__ or "",
+        judged="What a middleware adds is processor time above that of the bare application in its round.",
+    )
 
 
 if __name__ == "__main__":

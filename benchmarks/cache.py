@@ -9,10 +9,6 @@ peer that is not installed is left out, and the table says so (`bash scripts/pee
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-from collections.abc import Callable, Coroutine
-
 from cache_questions import (
     adaptive_ttl,
     coherence,
@@ -24,11 +20,11 @@ from cache_questions import (
     surface,
     values,
 )
-from perfkit.lab.environment import Contention
+from harness import Questions, ask
 
 ROUNDS = 10
 
-QUESTIONS: dict[str, tuple[str, Callable[[int], Coroutine[None, None, str]]]] = {
+QUESTIONS: Questions = {
     "hit": ("A hit in memory", lookups.hits),
     "set": ("A set that pushes another entry out", lookups.sets),
     "decorated": ("A decorated coroutine function whose answer is at hand", decorated.hits),
@@ -51,23 +47,12 @@ QUESTIONS: dict[str, tuple[str, Callable[[int], Coroutine[None, None, str]]]] = 
 
 def main() -> None:
     """Print one table a question, in Markdown."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    arguments.add_argument("--rounds", type=int, default=ROUNDS, help="6 at least for intervals")
-    arguments.add_argument("--only", choices=QUESTIONS, help="ask one question")
-    given = arguments.parse_args()
-    asked = [given.only] if given.only else list(QUESTIONS)
-    with Contention() as contention:
-        print(
-            f"{given.rounds} interleaved rounds of what is timed; in parentheses the 95 % interval, from 6 "
-            "rounds on.\nA target is met when the whole interval keeps it. Where wall and processor time "
-            "judge differently, both are said.",
-            flush=True,
-        )
-        for name in asked:
-            title, question = QUESTIONS[name]
-            print(f"\n### {title}\n\n{asyncio.run(question(given.rounds))}", flush=True)
-    waited = f"{contention.run_queue_share:.0%}"
-    print(f"\nWhile it measured, this process waited {waited} of the time for a processor.")
+    ask(
+        QUESTIONS,
+        rounds=ROUNDS,
+        about=__doc__ or "",
+        judged="Where wall and processor time judge differently, both are said.",
+    )
 
 
 if __name__ == "__main__":

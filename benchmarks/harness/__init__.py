@@ -1,5 +1,6 @@
 """What every benchmark is made with: interleaved rounds, intervals, targets, tables."""
 
+from harness.questions import Questions, ask
 from harness.rounds import (
     PROCESSOR,
     WALL,
@@ -18,9 +19,11 @@ __all__ = [
     "WALL",
     "Arm",
     "Estimate",
+    "Questions",
     "Readings",
     "Target",
     "Timed",
+    "ask",
     "costs_table",
     "interleaved",
     "level",
