@@ -5,7 +5,7 @@
                          │──a little, or JSON of which some fields are wanted──▶ gathering
                          │                     ├──end──────────────────────────▶ as a whole body
                          │                     └──much, or a pause────────────▶ streaming
-                         └──the cache answers by itself──▶ swallowed
+                         └──the client has it already──▶ 304, and the body is swallowed
 
 The start is held until the first piece of the body says what it will be: whole bodies get an ETag, a length
 and the best coding. A body counts as whole when it comes in one message; when its first message is as long
@@ -161,9 +161,8 @@ class Exchange:
         self._start = message
         if self._stages.policies is not None:
             self._stages.policies.apply(self._request, head)
-        if self.tee is not None and not self.tee.head(head):
-            self._state = _SWALLOWED
-            return False
+        if self.tee is not None:
+            self.tee.head(head)
         self._state = _HELD
         return head.get(b"content-length") is None and streams_at_once(head.get(b"content-type"))
 
@@ -288,7 +287,7 @@ class Exchange:
     def _room_for(self, head: Head, chunk: bytes) -> int:
         """How many bytes of a body in pieces are worth waiting for; 0 when none are."""
         stages = self._stages
-        if self.mask is not None and form_of(stages, head) == "json":
+        if self._is_filtered_whole(head):
             return stages.fields_max_bytes
         if self._is_all(chunk):
             return len(chunk)
@@ -299,6 +298,10 @@ class Exchange:
         worth = content_of(head.get(b"content-type")).compressible and head.get(b"content-encoding") is None
         return stages.small_bytes if worth and has_body(self._request, head) else 0
 
+    def _is_filtered_whole(self, head: Head) -> bool:
+        """Whether some fields are wanted of a document, which must be all there for that."""
+        return self.mask is not None and form_of(self._stages, head) == "json"
+
     async def _gather(self, chunk: bytes, *, more: bool) -> None:
         """Add a piece to a body that may turn out to be whole: small and all there, or JSON to filter."""
         self._gathered += chunk
@@ -306,7 +309,7 @@ class Exchange:
             await self._whole(bytes(self._gathered), more=False)
         elif len(self._gathered) > self._room:
             await self._let_go()
-        elif self._pause is None and form_of(self._stages, self._own_head) != "json":
+        elif self._pause is None and not self._is_filtered_whole(self._own_head):
             await self._until_a_pause()
 
     async def _until_a_pause(self) -> None:
@@ -326,7 +329,8 @@ class Exchange:
         if self._is_all(so_far):
             await self._whole(so_far, more=True)
             return
-        self.mask = self.mask if form_of(self._stages, self._own_head) == "lines" else None
+        if self._is_filtered_whole(self._own_head):
+            self.mask = None  # it has become too large for that
         await self._stream()
         await self._piece(so_far, more=True)
 

@@ -220,3 +220,26 @@ async def test_a_layer_in_a_layer_does_its_work_once(layer: Factory) -> None:
     assert answer.all("content-encoding") == ["gzip"]
     assert answer.tokens("vary").count("accept-encoding") == 1
     assert answer.body == BIG
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain"])
+async def test_a_small_piece_goes_out_when_the_application_waits(content_type: str) -> None:
+    """Whatever the type: JSON is held back only for a client that wants some of its fields."""
+    sent: list[Message] = []
+    before_the_end: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(200, ("content-type", content_type)))
+        await send(body(b"[1,", more=True))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        before_the_end.append(len(sent))
+        await send(body(b"2]"))
+
+    async def keep(message: Message) -> None:
+        sent.append(message)
+
+    request = scope("GET", "/", [("accept-encoding", "gzip")])
+    await PerformanceMiddleware(app, AsgiSettings())(request, None, keep)  # type: ignore[arg-type]
+
+    assert before_the_end == [2]

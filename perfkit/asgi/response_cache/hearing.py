@@ -103,7 +103,7 @@ class Hearing:
         self.overtaken = False
         """Whether the target was taken back since the application was asked."""
 
-    def head(self, head: Head) -> bool:
+    def head(self, head: Head) -> None:
         """Decide whether the response will be kept, and tell those who wait."""
         self.began = True
         self._received_epoch_s = self._shelf.epoch()
@@ -130,7 +130,6 @@ class Hearing:
         if self._replaces and not keep and self.may_keep and head.status in _SAYS_WHAT_IS_TRUE_NOW:
             self._forget()
         self._status(status.forwarded(self._why, stored=keep))
-        return True
 
     def body(self, chunk: bytes, more: bool) -> None:
         """Hold a piece of the body, and keep the response with the last."""

@@ -14,8 +14,8 @@ __all__ = ["Exchange", "Tee"]
 class Tee(Protocol):
     """Hears a response after the cache policy and before any other stage."""
 
-    def head(self, head: Head) -> bool:
-        """Hear the head; False: swallow this response whole, the cache answers by itself."""
+    def head(self, head: Head) -> None:
+        """Hear the head."""
         ...
 
     def body(self, chunk: bytes, more: bool) -> None:
