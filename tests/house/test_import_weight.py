@@ -26,6 +26,7 @@ DOORS = {
     "the stack": "from perfkit import Stack",
     "the pools": "from perfkit.pools import get_optimized_redis_client",
     "the cache": "from perfkit.cache import cached, get_tiered_cache",
+    "the middleware": "from perfkit.asgi import add_performance_middlewares",
     "the command line": "import sys; sys.argv = ['perfkit', '--help']\n"
     "import contextlib, io\n"
     "from perfkit.cli import cli\n"
