@@ -232,7 +232,7 @@ def test_ctrl_c_keeps_what_was_done_and_leaves_no_process(perfkit: Perfkit, stag
     os.killpg(process.pid, signal.SIGINT)
     _out, err = process.communicate(timeout=PATIENCE_S)
 
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "Go on with: perfkit run --resume runs/" in err
     assert "Traceback" not in err
     wait_until(lambda: not perfkit.processes())
