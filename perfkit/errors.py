@@ -8,7 +8,14 @@
     │   ├── CircuitOpen      it failed too often to be asked now
     │   ├── LoadTimeout      a cached answer was not there in time
     │   ├── PoolExhausted    every connection of a pool is in use  .pool .waited_seconds
+    │   ├── QuotaExceeded    Vertex AI lets this project ask no more for a while
+    │   ├── ModelTimeout     Vertex AI did not answer in time
     │   └── RealServerRequired  only a toy is configured, and toys are forbidden here
+    ├── VertexError          Vertex AI would not do what was asked .model
+    │   ├── RequestRefused   a text or a parameter is wrong        .max_texts .max_tokens
+    │   ├── ModelNotFound    there is no such model here
+    │   ├── NotAuthorised    credentials are missing, or do not allow it
+    │   └── WrongAnswer      what came back does not answer what was asked
     ├── FieldsError          a client's choice of fields is wrong  .position
     ├── RunError             a run folder cannot be used           .folder
     ├── MeasurementError     numbers must not be used
@@ -91,8 +98,51 @@ class PoolExhausted(Unavailable):
         self.waited_seconds = waited_seconds
 
 
+class QuotaExceeded(Unavailable):
+    """Vertex AI refused a request because the project's quota is spent (429); nothing was computed."""
+
+
+class ModelTimeout(Unavailable, TimeoutError):
+    """Vertex AI did not answer within the call's deadline."""
+
+
 class RealServerRequired(Unavailable):
     """`PERFKIT_REQUIRE_REAL=1` forbids the embedded default, and nothing real is configured."""
+
+
+class VertexError(PerfkitError):
+    """Vertex AI would not do what was asked, and asking again will not help."""
+
+    def __init__(self, message: str, *, model: str = "") -> None:
+        super().__init__(message)
+        self.model = model
+
+
+class RequestRefused(VertexError):
+    """A text or a parameter is wrong (400).
+
+    `max_texts` or `max_tokens` is set where the server said that a request may not hold more: then the texts
+    themselves are not to blame.
+    """
+
+    def __init__(
+        self, message: str, *, model: str = "", max_texts: int | None = None, max_tokens: int | None = None
+    ) -> None:
+        super().__init__(message, model=model)
+        self.max_texts = max_texts
+        self.max_tokens = max_tokens
+
+
+class ModelNotFound(VertexError):
+    """There is no such model in this project and location (404), or perfkit knows none by that name."""
+
+
+class NotAuthorised(VertexError):
+    """Credentials are missing, have expired, or do not allow what was asked (401, 403)."""
+
+
+class WrongAnswer(VertexError):
+    """What came back does not answer what was asked: fewer vectors than texts, or no text at all."""
 
 
 class FieldsError(PerfkitError):

@@ -195,8 +195,30 @@ variable "tuning" {
       }), {})
     }), {})
     vertex = optional(object({
+      batch_policy             = optional(string, "adaptive")
+      request_worth_ms         = optional(number, 25)
       batch_window_ms          = optional(number, 10)
-      batch_max_texts          = optional(number, 100)
+      batch_max_texts          = optional(number, 250)
+      batch_max_tokens         = optional(number, 20000)
+      bulk_texts               = optional(number, 32)
+      bulk_share               = optional(number, 0.5)
+      inflight_max             = optional(number, 32)
+      requests_per_minute      = optional(number, 1500)
+      tokens_per_minute        = optional(number, 0)
+      quota_headroom           = optional(number, 0.95)
+      quota_price              = optional(number, 1)
+      deadline_seconds         = optional(number, 30)
+      request_timeout_seconds  = optional(number, 10)
+      attempts                 = optional(number, 3)
+      retry_share              = optional(number, 0.1)
+      breaker_window_seconds   = optional(number, 10)
+      breaker_min_calls        = optional(number, 20)
+      breaker_failure_ratio    = optional(number, 0.5)
+      breaker_open_seconds     = optional(number, 1)
+      text_inflight_initial    = optional(number, 8)
+      text_inflight_max        = optional(number, 64)
+      embedding_ttl_seconds    = optional(number, 604800)
+      text_ttl_seconds         = optional(number, 3600)
       semantic_cache_threshold = optional(number, 0.85)
     }), {})
     cloudrun = optional(object({
@@ -1018,6 +1040,16 @@ variable "tuning" {
   }
 
   validation {
+    condition     = contains(["adaptive", "fixed", "off"], var.tuning.vertex.batch_policy)
+    error_message = "vertex.batch_policy must be one of adaptive, fixed, off."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.request_worth_ms > 0 && var.tuning.vertex.request_worth_ms <= 10000
+    error_message = "vertex.request_worth_ms must be a number > 0 and <= 10000."
+  }
+
+  validation {
     condition     = var.tuning.vertex.batch_window_ms >= 0 && var.tuning.vertex.batch_window_ms <= 10000
     error_message = "vertex.batch_window_ms must be a number >= 0 and <= 10000."
   }
@@ -1025,6 +1057,106 @@ variable "tuning" {
   validation {
     condition     = var.tuning.vertex.batch_max_texts >= 1 && var.tuning.vertex.batch_max_texts <= 250 && var.tuning.vertex.batch_max_texts == floor(var.tuning.vertex.batch_max_texts)
     error_message = "vertex.batch_max_texts must be a whole number >= 1 and <= 250."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.batch_max_tokens >= 1 && var.tuning.vertex.batch_max_tokens <= 200000 && var.tuning.vertex.batch_max_tokens == floor(var.tuning.vertex.batch_max_tokens)
+    error_message = "vertex.batch_max_tokens must be a whole number >= 1 and <= 200000."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.bulk_texts >= 1 && var.tuning.vertex.bulk_texts <= 100000 && var.tuning.vertex.bulk_texts == floor(var.tuning.vertex.bulk_texts)
+    error_message = "vertex.bulk_texts must be a whole number >= 1 and <= 100000."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.bulk_share > 0 && var.tuning.vertex.bulk_share <= 1
+    error_message = "vertex.bulk_share must be a number > 0 and <= 1."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.inflight_max >= 1 && var.tuning.vertex.inflight_max <= 1000 && var.tuning.vertex.inflight_max == floor(var.tuning.vertex.inflight_max)
+    error_message = "vertex.inflight_max must be a whole number >= 1 and <= 1000."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.requests_per_minute >= 0 && var.tuning.vertex.requests_per_minute <= 10000000 && var.tuning.vertex.requests_per_minute == floor(var.tuning.vertex.requests_per_minute)
+    error_message = "vertex.requests_per_minute must be a whole number >= 0 and <= 10000000."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.tokens_per_minute >= 0 && var.tuning.vertex.tokens_per_minute <= 1000000000 && var.tuning.vertex.tokens_per_minute == floor(var.tuning.vertex.tokens_per_minute)
+    error_message = "vertex.tokens_per_minute must be a whole number >= 0 and <= 1000000000."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.quota_headroom > 0 && var.tuning.vertex.quota_headroom <= 0.99
+    error_message = "vertex.quota_headroom must be a number > 0 and <= 0.99."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.quota_price >= 0 && var.tuning.vertex.quota_price <= 100
+    error_message = "vertex.quota_price must be a number >= 0 and <= 100."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.deadline_seconds > 0 && var.tuning.vertex.deadline_seconds <= 600
+    error_message = "vertex.deadline_seconds must be a number > 0 and <= 600."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.request_timeout_seconds > 0 && var.tuning.vertex.request_timeout_seconds <= 600
+    error_message = "vertex.request_timeout_seconds must be a number > 0 and <= 600."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.attempts >= 1 && var.tuning.vertex.attempts <= 10 && var.tuning.vertex.attempts == floor(var.tuning.vertex.attempts)
+    error_message = "vertex.attempts must be a whole number >= 1 and <= 10."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.retry_share >= 0 && var.tuning.vertex.retry_share <= 1
+    error_message = "vertex.retry_share must be a number >= 0 and <= 1."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.breaker_window_seconds >= 0.1 && var.tuning.vertex.breaker_window_seconds <= 600
+    error_message = "vertex.breaker_window_seconds must be a number >= 0.1 and <= 600."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.breaker_min_calls >= 1 && var.tuning.vertex.breaker_min_calls <= 10000 && var.tuning.vertex.breaker_min_calls == floor(var.tuning.vertex.breaker_min_calls)
+    error_message = "vertex.breaker_min_calls must be a whole number >= 1 and <= 10000."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.breaker_failure_ratio > 0 && var.tuning.vertex.breaker_failure_ratio <= 1
+    error_message = "vertex.breaker_failure_ratio must be a number > 0 and <= 1."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.breaker_open_seconds >= 0.01 && var.tuning.vertex.breaker_open_seconds <= 600
+    error_message = "vertex.breaker_open_seconds must be a number >= 0.01 and <= 600."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.text_inflight_initial >= 1 && var.tuning.vertex.text_inflight_initial <= 1000 && var.tuning.vertex.text_inflight_initial == floor(var.tuning.vertex.text_inflight_initial)
+    error_message = "vertex.text_inflight_initial must be a whole number >= 1 and <= 1000."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.text_inflight_max >= 1 && var.tuning.vertex.text_inflight_max <= 1000 && var.tuning.vertex.text_inflight_max == floor(var.tuning.vertex.text_inflight_max)
+    error_message = "vertex.text_inflight_max must be a whole number >= 1 and <= 1000."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.embedding_ttl_seconds > 0 && var.tuning.vertex.embedding_ttl_seconds <= 31536000
+    error_message = "vertex.embedding_ttl_seconds must be a number > 0 and <= 31536000."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.text_ttl_seconds > 0 && var.tuning.vertex.text_ttl_seconds <= 31536000
+    error_message = "vertex.text_ttl_seconds must be a number > 0 and <= 31536000."
   }
 
   validation {

@@ -77,7 +77,7 @@ def test_environment_yml_says_what_every_package_is_for(root: Path, direct: list
     text = (root / "environment.yml").read_text(encoding="utf-8")
     told = dict(re.findall(r"^#   (\S+) +(\S.*)$", text, flags=re.MULTILINE))
 
-    assert sorted(told) == sorted(canonicalize_name(requirement.name) for requirement in direct)
+    assert sorted(told) == sorted({canonicalize_name(requirement.name) for requirement in direct})
 
 
 def test_docs_say_why_every_package_is_there(root: Path, direct: list[Requirement]) -> None:

@@ -1,0 +1,1 @@
+"""Texts of many callers gathered into few requests: policy apart from mechanics."""
