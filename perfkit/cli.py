@@ -5,6 +5,7 @@ Only click is imported here; what a command needs is loaded inside it, so that `
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from pathlib import Path
@@ -42,6 +43,7 @@ def cli() -> None:
 @cli.command("run")
 @click.argument("scenario", type=click.Path(path_type=Path), required=False)
 @click.option("--workload", type=click.Path(path_type=Path), help="Ask of this trace instead.")
+@click.option("--speed", type=click.FloatRange(0, min_open=True), help="Compress the trace's time so often.")
 @click.option("--resume", metavar="RUN", help="Go on with a run that was broken off.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Another seed than the scenario's.")
 @click.option("--quick", is_flag=True, help="A fraction of the requests: to see it work, not to decide.")
@@ -50,6 +52,7 @@ def cli() -> None:
 def run_command(
     scenario: Path | None,
     workload: Path | None,
+    speed: float | None,
     resume: str | None,
     seed: int | None,
     quick: bool,
@@ -66,15 +69,15 @@ def run_command(
         raise click.UsageError("Name a SCENARIO file, or a run to --resume.")
     Settings.from_env()  # a run takes no knob from the environment, but a misspelt name there is an error too
     if resume is not None:
-        if workload or seed is not None or quick or simulate:
+        if workload or speed or seed is not None or quick or simulate:
             raise click.UsageError(
-                "--resume goes on with the question as it was asked. "
-                "Leave out --workload, --seed, --quick and --simulate, or ask a new question with them."
+                "--resume goes on with the question as it was asked. Leave out --workload, --speed, --seed, "
+                "--quick and --simulate, or ask a new question with them."
             )
         finished = run(find_run(resume, out))
     else:
         assert scenario is not None  # noqa: S101  # for the type checker: checked above
-        question = _overridden(scenario, workload, seed, quick=quick, simulate=simulate)
+        question = _overridden(scenario, workload, speed, seed, quick=quick, simulate=simulate)
         finished = run(question, out=out, beside=Path() if workload else scenario.parent)
     files = hand_over(finished.folder)
     click.echo(finished.choice.why)
@@ -186,6 +189,56 @@ def bench_command(area: str, peers: bool, rounds: int | None, benchmarks: Path) 
     click.echo(f"results {results}")
 
 
+@cli.command("emulator")
+@click.option(
+    "--grpc-port", type=click.IntRange(0, 65_535), default=8_300, show_default=True, help="0 is any."
+)
+@click.option(
+    "--rest-port", type=click.IntRange(0, 65_535), default=8_301, show_default=True, help="0 is any."
+)
+@click.option("--latency", metavar="PRESET", default="study", show_default=True, help="none answers at once.")
+@click.option(
+    "--requests-per-minute", type=click.IntRange(0), default=0, help="Its quota; 0 refuses nothing."
+)
+@click.option("--tokens-per-minute", type=click.IntRange(0), default=0, help="Its quota; 0 refuses nothing.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of latencies and faults.")
+@click.option(
+    "--faults",
+    type=click.Path(path_type=Path),
+    help="A YAML or JSON file: a list of what goes wrong, and when.",
+)
+def emulator_command(
+    grpc_port: int,
+    rest_port: int,
+    latency: str,
+    requests_per_minute: int,
+    tokens_per_minute: int,
+    seed: int,
+    faults: Path | None,
+) -> None:
+    """Serve an emulated Vertex AI, over gRPC and REST, until Ctrl-C."""
+    import asyncio
+
+    from perfkit.vertex.emulator.plan import EmulatorPlan, read_faults
+    from perfkit.vertex.emulator.serve import serving_forever
+
+    plan = EmulatorPlan.from_data(
+        {
+            "latency": latency,
+            "requests_per_minute": requests_per_minute,
+            "tokens_per_minute": tokens_per_minute,
+            "seed": seed,
+            "faults": [] if faults is None else read_faults(faults),
+        }
+    )
+    with contextlib.suppress(KeyboardInterrupt):  # the way a server is ended
+        asyncio.run(
+            serving_forever(
+                plan, lambda where: click.echo(where.to_text()), grpc_port=grpc_port, rest_port=rest_port
+            )
+        )
+
+
 @cli.command("settings")
 @click.option("--tfvars", type=click.Path(path_type=Path), help="Read this file instead of the environment.")
 @click.option("--env", "as_env", is_flag=True, help="Print them as environment variables.")
@@ -271,13 +324,26 @@ def _told(trouble: BaseException, message: str, *, code: int) -> int:
 
 
 def _overridden(
-    path: Path, workload: Path | None, seed: int | None, *, quick: bool, simulate: bool
+    path: Path,
+    workload: Path | None,
+    speed: float | None,
+    seed: int | None,
+    *,
+    quick: bool,
+    simulate: bool,
 ) -> Scenario:
     from perfkit.lab.scenario import Scenario, TraceWorkload
 
     question = Scenario.load(path)
     if workload is not None:
-        question = question.model_copy(update={"workload": TraceWorkload(kind="trace", path=str(workload))})
+        # What a scenario says of its own trace holds for no other: neither its stretch nor its speed.
+        trace = TraceWorkload(kind="trace", path=str(workload), speed=speed or 1.0)
+        question = question.model_copy(update={"workload": trace})
+    elif speed is not None:
+        if not isinstance(question.workload, TraceWorkload):
+            raise click.UsageError("--speed compresses a trace's time; name one with --workload.")
+        own = question.workload.model_copy(update={"speed": speed})
+        question = question.model_copy(update={"workload": own})
     if seed is not None:
         question = question.model_copy(update={"seed": seed})
     if simulate:
