@@ -41,7 +41,7 @@ from perfkit.vertex.protocols import (
     Text,
     Vector,
 )
-from perfkit.vertex.refusals import error_of
+from perfkit.vertex.refusals import error_of, too_few
 
 __all__ = ["EmulatedVertex"]
 
@@ -54,6 +54,7 @@ class EmulatedVertex:
     `embed`, `generate` and `stream` raise perfkit's errors as a real transport does; `embedded`, `generated`
     and `streamed` raise `Fault`, from which a server makes a status and its details.
 
+    >>> import asyncio
     >>> from perfkit.vertex.protocols import Text
     >>> async def main() -> tuple[int, int]:
     ...     vertex = EmulatedVertex()
@@ -105,9 +106,12 @@ class EmulatedVertex:
     async def embed(self, request: EmbedRequest, *, timeout_s: float) -> EmbedReply:
         """Embed texts, as `Transport.embed`."""
         try:
-            return await self._embedded(request, None, timeout_s)
+            reply = await self._embedded(request, None, timeout_s)
         except Fault as fault:
             raise _error(fault, request.model, texts=len(request.texts)) from None
+        if len(reply.vectors) != len(request.texts):
+            raise too_few(len(reply.vectors), len(request.texts), request.model)
+        return reply
 
     async def generate(self, request: GenerateRequest, *, timeout_s: float) -> GenerateReply:
         """Write a text, as `Transport.generate`."""
