@@ -315,6 +315,9 @@ def main() -> None:
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
+    """End as Ctrl-C does, also where that is ignored, as in a script's background job."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
 
 

@@ -26,12 +26,15 @@ from perfkit.lab.workload import Workload
 
 __all__ = ["confirm_in_fresh_process"]
 
+_INTERRUPTED = 130
+
 
 def confirm_in_fresh_process(folder: RunFolder, arm: str, *, on_trial: Callable[[], None]) -> None:
     """Measure the leading arm against the baseline in a new interpreter, and wait for it.
 
     Raises:
         MeasurementError: the process failed; its own message is passed on.
+        KeyboardInterrupt: it was interrupted.
     """
     command = [sys.executable, "-m", "perfkit.lab.confirm", str(folder.path.resolve()), arm]
     with subprocess.Popen(  # noqa: S603  # our own interpreter and module
@@ -45,6 +48,8 @@ def confirm_in_fresh_process(folder: RunFolder, arm: str, *, on_trial: Callable[
         except BaseException:
             process.terminate()
             raise
+    if process.returncode == _INTERRUPTED:  # Ctrl-C was for both of us, and it heard it first, or alone
+        raise KeyboardInterrupt
     if process.returncode:
         raise MeasurementError(
             f"The confirmation of {arm} failed: {complaints.strip() or process.returncode}. "
@@ -97,3 +102,5 @@ if __name__ == "__main__":
         main()
     except PerfkitError as trouble:
         sys.exit(str(trouble))
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)

@@ -279,5 +279,5 @@ async def test_every_arm_is_measured_at_each_round_trip_in_turn(pools_question: 
 
 
 def test_every_rig_is_known_by_the_word_of_its_area() -> None:
-    assert set(RIGS) == {"cache", "pools", "asgi"}
+    assert set(RIGS) == {"cache", "pools", "asgi", "vertex"}
     assert all(rig.modelled_knobs and rig.metrics for rig in RIGS.values())

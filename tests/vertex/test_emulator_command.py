@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -21,7 +22,9 @@ from perfkit.vertex.emulator.process import EmulatorProcess
 
 
 @contextmanager
-def emulator(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+def emulator(
+    *options: str, sigint: signal.Handlers = signal.SIG_DFL
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     """The command on free ports, and the variables it tells to set."""
     process = subprocess.Popen(
         [sys.executable, "-m", "perfkit", "emulator", "--grpc-port", "0", "--rest-port", "0", *options],
@@ -29,6 +32,7 @@ def emulator(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, s
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        preexec_fn=partial(signal.signal, signal.SIGINT, sigint),
     )
     told: dict[str, str] = {}
     assert process.stdout is not None
@@ -44,12 +48,18 @@ def emulator(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, s
         process.communicate(timeout=20)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_it_serves_both_faces_until_it_is_told_to_stop(number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "sigint"),
+    [(signal.SIGINT, signal.SIG_DFL), (signal.SIGTERM, signal.SIG_IGN)],
+    ids=["by Ctrl-C", "a background job, by kill"],
+)
+async def test_it_serves_both_faces_until_it_is_told_to_stop(
+    number: signal.Signals, sigint: signal.Handlers, tmp_path: Path
+) -> None:
     """perfkit over gRPC, anybody over REST; a fault from a file; and no traceback at the end."""
     faults = tmp_path / "faults.yaml"
     faults.write_text("- {kind: unavailable, from_call: 1, to_call: 2, models: [gemini-embedding-001]}\n")
-    with emulator("--latency", "none", "--faults", str(faults)) as (process, told):
+    with emulator("--latency", "none", "--faults", str(faults), sigint=sigint) as (process, told):
         endpoint, base_url = told["PERFKIT_VERTEX_ENDPOINT"], told["GOOGLE_VERTEX_BASE_URL"]
         async with OptimizedVertexAIService(transport=endpoint, enable_caching=False) as service:
             assert len(await service.generate_embeddings(["a", "b"])) == 2
