@@ -17,7 +17,7 @@ from vertex_questions.arrivals import GENERATED, Arrivals, named, recorded, stan
 from vertex_questions.played import play
 from vertex_questions.shares import in_processes
 from vertex_questions.texts import Writer
-from vertex_questions.ways import NEVER_FAILS, OURS, PER_MINUTE, absent_ways, ways
+from vertex_questions.ways import NEVER_FAILS, OURS, PER_MINUTE, ways
 
 __all__ = ["kept"]
 
@@ -57,7 +57,6 @@ async def kept(_rounds: int) -> str:
     notes = [
         "Simulated; percentiles are of the texts that came in time. The peers' ways are imitations, as "
         "`benchmarks/vertex_questions/peers.py` says.",
-        *absent_ways(),
         *said,
     ]
     return "\n\n".join([*parts, "\n".join(notes)])
