@@ -97,25 +97,30 @@ def _bare() -> dict[str, tuple[Work, int]]:
 
 
 def _ours() -> dict[str, tuple[Work, int]]:
-    text, batcher = _different(), _batcher()
+    text = _different()
+    lonely, crowded, bulk = (
+        _batcher(),
+        _batcher(),
+        _batcher(),
+    )  # what one learns of callers, the others do not
 
-    async def one() -> None:
+    async def one(batcher: Batcher) -> None:
         await batcher.submit([text()], deadline_s=now_s() + PATIENCE_S)
 
     async def one_by_one(operations: int) -> int:
         for _operation in range(operations):
-            await one()
+            await one(lonely)
         return operations
 
     async def at_once(operations: int) -> int:
         for _gather in range(operations // SINGLES):
-            await asyncio.gather(*(one() for _ in range(SINGLES)))
+            await asyncio.gather(*(one(crowded) for _ in range(SINGLES)))
         return operations
 
     async def in_a_call(operations: int) -> int:
         for _call in range(operations // MANY):
             texts = [text() for _ in range(MANY)]
-            await batcher.submit(texts, deadline_s=now_s() + PATIENCE_S, bulk=True)
+            await bulk.submit(texts, deadline_s=now_s() + PATIENCE_S, bulk=True)
         return operations
 
     return {

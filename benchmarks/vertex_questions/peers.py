@@ -7,7 +7,7 @@ virtual clock.
 
     google-genai 2.34   no batching; with `retry_options` 5 attempts, 1, 2, 4, 8 s apart and up to 1 s more
                         (`_api_client.py`: `_RETRY_ATTEMPTS`, and tenacity's `wait_exponential_jitter`)
-    aiolimiter 1.3      `AsyncLimiter(1500, 60)` before each text, no retries; a leaky bucket: 1,500 at once, then
+    aiolimiter 1.3      `AsyncLimiter(1500, 60)` before each text, no retries: 1,500 at once, then
                         25 a second. (The package itself never ends on a clock that only jumps.)
     a fixed window      opened by the first text, shared by who comes in it, sealed when it ends or when 250
                         texts or 20,000 tokens are in it; refusals as google-genai
