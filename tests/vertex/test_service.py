@@ -322,6 +322,27 @@ def test_a_shrinking_cap_heals_without_anybody_noticing() -> None:
     run_virtual(main())
 
 
+def test_a_quota_that_is_smaller_than_believed_costs_refusals_and_no_answers() -> None:
+    """The client believes 6,000 a minute, the project has 600: after a few refusals it keeps to its share."""
+
+    async def main() -> None:
+        vertex = keeping(EmulatorPlan(requests_per_minute=600, latency=Latency(base_ms=50), vectors="cheap"))
+        async with service_over(vertex, requests_per_minute=6_000) as service:
+            tasks = []
+            for number in range(6_000):
+                tasks.append(
+                    asyncio.create_task(service.generate_embeddings([f"text {number}"], deadline_s=120))
+                )
+                await asyncio.sleep(0.02)
+            await asyncio.gather(*tasks)
+            stats = service.stats()
+        assert stats.answered == 6_000
+        assert stats.breaker_state == "closed"
+        assert 0 < stats.refused_quota <= 0.05 * stats.requests
+
+    run_virtual(main())
+
+
 def test_one_service_is_used_from_two_event_loops() -> None:
     """Two cells of a notebook: what was learned stays, what belongs to a loop is made anew."""
     vertex = keeping(EmulatorPlan())
