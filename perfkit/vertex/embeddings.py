@@ -75,6 +75,9 @@ class Embeddings:
         except asyncio.CancelledError:
             counts.cancelled += len(texts)
             raise
+        except Exception:
+            counts.failed += len(texts)
+            raise
         for outcome in embedded:
             if isinstance(outcome, Embedding):
                 counts.answered += 1
