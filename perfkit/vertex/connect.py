@@ -11,13 +11,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Final
 
 from perfkit.events import Probe, log_probe
 from perfkit.vertex.protocols import Transport
 
-__all__ = ["DEFAULT_LOCATION", "transport_of"]
+__all__ = ["location_of", "transport_of"]
 
-DEFAULT_LOCATION = "us-central1"
+_USUAL_LOCATION: Final = "us-central1"
+
+
+def location_of(location: str | None = None, env: Mapping[str, str] | None = None) -> str:
+    """Return the region that is asked: the one given, else as the environment says.
+
+    >>> location_of(None, {"GOOGLE_CLOUD_LOCATION": "europe-west4"}), location_of(None, {})
+    ('europe-west4', 'us-central1')
+    """
+    env = os.environ if env is None else env
+    named = location or env.get("PERFKIT_VERTEX_LOCATION") or env.get("GOOGLE_CLOUD_LOCATION")
+    return named or _USUAL_LOCATION
 
 
 def transport_of(
@@ -39,9 +51,7 @@ def transport_of(
         return transport
     endpoint = transport or (None if project else env.get("PERFKIT_VERTEX_ENDPOINT"))
     project = project or env.get("PERFKIT_VERTEX_PROJECT") or env.get("GOOGLE_CLOUD_PROJECT")
-    location = (
-        location or env.get("PERFKIT_VERTEX_LOCATION") or env.get("GOOGLE_CLOUD_LOCATION") or DEFAULT_LOCATION
-    )
+    location = location_of(location, env)
     if endpoint or project:
         from perfkit.vertex.google import GoogleTransport
 

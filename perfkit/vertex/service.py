@@ -14,7 +14,7 @@ from perfkit.clock import Clock, now_s
 from perfkit.errors import RequestRefused, Unavailable
 from perfkit.events import Probe, log_probe
 from perfkit.knobs import Value, of_environment, replaced
-from perfkit.vertex.connect import DEFAULT_LOCATION, transport_of
+from perfkit.vertex.connect import location_of, transport_of
 from perfkit.vertex.counted import OfModel, stats_of
 from perfkit.vertex.embedding import Embedding
 from perfkit.vertex.embeddings import Embedded
@@ -92,7 +92,7 @@ class OptimizedVertexAIService:
         self._granted = Granted(
             self.transport,
             self.settings,
-            location=location or DEFAULT_LOCATION,
+            location=location_of(location),
             clock=clock,
             rng=rng,
             probe=probe,
