@@ -39,8 +39,9 @@ class OptimizedVertexAIService:
     Nothing is connected before it is needed. Where no project is configured, an emulator in this process
     answers, and the log says so (`perfkit.vertex.connect`).
 
+    >>> from perfkit.vertex import EmulatedVertex
     >>> async def main() -> tuple[int, int, int]:
-    ...     async with OptimizedVertexAIService(enable_caching=False) as service:
+    ...     async with OptimizedVertexAIService(transport=EmulatedVertex(), enable_caching=False) as service:
     ...         embeddings = await service.generate_embeddings(texts=["Text 1", "Text 2", "Text 1"])
     ...         stats = await service.get_batch_stats()
     ...     return len(embeddings), len(embeddings[0]), stats.requests
