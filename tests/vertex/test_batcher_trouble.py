@@ -206,7 +206,7 @@ def test_too_few_vectors_are_nobodys() -> None:
     async def main() -> None:
         outcomes = await ask(batcher_over(ScriptedModel(short_by=1)), 1, 2)
         assert [type(outcome) for outcome in outcomes] == [WrongAnswer, WrongAnswer]
-        assert "2 texts with 1 vectors" in str(outcomes[0])
+        assert "1 vectors for 2 texts" in str(outcomes[0])
 
     run_virtual(main())
 

@@ -47,12 +47,13 @@ from perfkit.vertex.batching.ledger import Ledger
 from perfkit.vertex.batching.outlet import Outlet
 from perfkit.vertex.batching.packing import TokenEstimate
 from perfkit.vertex.batching.policy import BatchPolicy, Reason
-from perfkit.vertex.batching.troubles import closed, late, miscounted
+from perfkit.vertex.batching.troubles import closed, late
 from perfkit.vertex.batching.verdict import RetryRules, verdict_on
 from perfkit.vertex.batching.wait import Wait
 from perfkit.vertex.counts import BatchCounts
 from perfkit.vertex.latency_fit import LatencyFit
 from perfkit.vertex.protocols import EmbedReply, Text
+from perfkit.vertex.refusals import too_few
 
 __all__ = ["Batcher", "Limits", "RetryRules", "Send"]
 
@@ -296,7 +297,7 @@ class Batcher:
             async with asyncio.timeout(timeout_s * _GRACE):
                 reply = await self._send(texts, timeout_s)
             if len(reply.vectors) != len(texts):
-                raise miscounted(self._model, len(texts), len(reply.vectors))
+                raise too_few(len(reply.vectors), len(texts), self._model)
         except Exception as error:  # whatever it is, somebody waits for it
             if isinstance(error, TimeoutError) and not isinstance(error, ModelTimeout):
                 error = self._late(f"within {timeout_s:.3g} s")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from perfkit.errors import ModelTimeout, Unavailable, WrongAnswer
+from perfkit.errors import ModelTimeout, Unavailable
 
-__all__ = ["closed", "late", "miscounted"]
+__all__ = ["closed", "late"]
 
 
 def closed(model: str) -> Unavailable:
@@ -21,13 +21,4 @@ def late(model: str, when: str, *, waiting: int, under_way: int) -> ModelTimeout
         f"{model} did not answer {when}; {waiting} texts wait and {under_way} requests are under way. Allow "
         "more time, or find out why it has become slow.",
         dependency=model,
-    )
-
-
-def miscounted(model: str, texts: int, vectors: int) -> WrongAnswer:
-    """There are not as many vectors as texts."""
-    return WrongAnswer(
-        f"{model} answered {texts} texts with {vectors} vectors, so none can be told whose it is. Try again; "
-        "if it stays so, it is not the model it is taken for.",
-        model=model,
     )
