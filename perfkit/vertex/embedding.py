@@ -1,8 +1,8 @@
 """What a text came to, as callers get it, and as the cache keeps it.
 
-Two texts have the same embedding only if everything is the same that goes into it: the model, the length of the
-vector, whether too long a text is cut, what the vector is for, the title, and the text. All of it is hashed
-into the key (BLAKE2b, 128 bits), so that no key says what anybody asked.
+Two texts have the same embedding only if everything is the same that goes into it: the model, the length of
+the vector, whether too long a text is cut, what the vector is for, the title, and the text. All of it is
+hashed into the key (BLAKE2b, 128 bits), so that no key says what anybody asked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Embedding", "kept", "key_of", "prefix_of", "restored"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedding:
-    """A text's vector; it can be used as the sequence of its numbers, and `numpy.asarray` does not copy it."""
+    """A text's vector; it is also the sequence of its numbers, and `numpy.asarray` does not copy it."""
 
     values: NDArray[np.float32]
     token_count: int = 0

@@ -135,7 +135,12 @@ class Batcher:
         return self._doorway.waiting
 
     async def submit(
-        self, texts: Sequence[Text], *, deadline_s: float, bulk: bool = False
+        self,
+        texts: Sequence[Text],
+        *,
+        deadline_s: float,
+        wanted_s: float | None = None,
+        bulk: bool = False,
     ) -> Sequence[Outcome]:
         """Return what each text came to, in order: its vector, or what went wrong with it.
 
@@ -144,6 +149,7 @@ class Batcher:
         Args:
             texts: One or many.
             deadline_s: Until when, on the clock; what has not come by then is a `ModelTimeout`.
+            wanted_s: When it is wanted, if that is sooner; so it is not held back for company until too late.
             bulk: Whether single queries go first.
 
         Raises:
@@ -154,18 +160,16 @@ class Batcher:
         if not texts:
             return []
         now = self._clock()
-        call = self._enter(texts, deadline_s, now, bulk=bulk)
+        call = Call(len(texts), deadline_s, self._loop)
+        self._enter(call, texts, now, min(deadline_s, wanted_s or deadline_s), bulk=bulk)
         alarm = self._loop.call_later(max(0.0, deadline_s - now), self._expire, call)
         try:
-            outcomes = await call.future
+            return await call.future
         except asyncio.CancelledError:
-            self.counts.cancelled += call.missing
             self._forget(call.leave())
             raise
         finally:
             alarm.cancel()
-        self.counts.e2e_s.add(self._clock() - now)
-        return outcomes
 
     async def aclose(self, *, patience_s: float = 0.0) -> None:
         """Send what waits, give it so long to be answered, and fail what is left; nobody is kept waiting."""
@@ -188,10 +192,9 @@ class Batcher:
         if self._wait is not None:
             self._wait.close()
 
-    def _enter(self, texts: Sequence[Text], deadline_s: float, now: float, *, bulk: bool) -> Call:
+    def _enter(self, call: Call, texts: Sequence[Text], now: float, wanted_s: float, *, bulk: bool) -> None:
         """Put texts into their lane, or join those who want them already; and see what is due."""
         counts, live = self.counts, self._live
-        call = Call(len(texts), deadline_s, self._loop)
         lane = self._doorway.lane(bulk=bulk)
         fresh: list[Item] = []
         for place, text in enumerate(texts):
@@ -201,12 +204,11 @@ class Batcher:
                 fresh.append(item)
             else:
                 self._join(item, lane)
+                counts.coalesced += 1
+                counts.save(text.content)
             item.waiters.append((call, place))
             call.items.append(item)
-        counts.calls += 1
-        counts.texts += len(texts)
         counts.unique += len(fresh)
-        counts.coalesced += len(texts) - len(fresh)
         if self._wait is None:
             self._apart(fresh)
         elif fresh:
@@ -215,8 +217,7 @@ class Batcher:
             if bulk:
                 self._doorway.due_this_turn(lane, "bulk")
             else:
-                self._arrived(self._wait, lane, now, deadline_s)
-        return call
+                self._arrived(self._wait, lane, now, wanted_s)
 
     def _join(self, item: Item, lane: Lane) -> None:
         """Want a text that is on its way already; a single query takes it out of the bulk lane."""
@@ -237,14 +238,14 @@ class Batcher:
             self._doorway.due_as_is(part, "at_once")
         self._doorway.pump()
 
-    def _arrived(self, wait: Wait, lane: Lane, now: float, deadline_s: float) -> None:
+    def _arrived(self, wait: Wait, lane: Lane, now: float, wanted_s: float) -> None:
         """Ask the policy anew, since somebody came."""
         if self._doorway.is_due(
             lane
         ):  # its texts wait for a way out already, and what comes meanwhile joins them
             wait.heard(now)
             return
-        latest_s = deadline_s - _NEAR * self._rpc_s
+        latest_s = wanted_s - _NEAR * self._rpc_s
         why = wait.joined(now, price=self.outlet.quota.price, latest_s=latest_s)
         if lane.texts >= self.limits.max_texts:
             why = "full"
@@ -298,13 +299,12 @@ class Batcher:
             if len(reply.vectors) != len(texts):
                 raise self._wrong(len(texts), len(reply.vectors))
         except Exception as error:  # whatever it is, somebody waits for it
-            late = isinstance(error, TimeoutError) and not isinstance(error, ModelTimeout)
-            failed = (
-                late or (isinstance(error, Unavailable | WrongAnswer) and not isinstance(error, QuotaExceeded))
-            )
-            outlet.breaker.record(request.generation, ok=not failed, failed=failed)
+            if isinstance(error, TimeoutError) and not isinstance(error, ModelTimeout):
+                error = self._late(f"within {timeout_s:.3g} s")
+            away = isinstance(error, Unavailable | WrongAnswer) and not isinstance(error, QuotaExceeded)
+            outlet.breaker.record(request.generation, ok=not away, failed=away)
             reported = True
-            self._failed(request, self._late(f"within {timeout_s:.3g} s") if late else error)
+            self._failed(request, error)
         else:
             outlet.breaker.record(request.generation, ok=1)
             reported = True
@@ -331,7 +331,6 @@ class Batcher:
             self._estimate.learn([item.text.content for item in items], tokens)
             self.outlet.quota.settle(request.tokens, counted)
         for item, vector in zip(items, reply.vectors, strict=True):
-            counts.answered += len(item.waiters)
             self._done(item, vector)
 
     def _failed(self, request: Request, error: Exception) -> None:
@@ -394,7 +393,6 @@ class Batcher:
     def _expire(self, call: Call) -> None:
         """The call's time is over: what it lacks did not come in time."""
         unwanted = call.leave()
-        self.counts.expired += call.missing
         late = self._late("before the call's deadline")
         for place, outcome in enumerate(call.outcomes):
             if outcome is None:
@@ -421,7 +419,6 @@ class Batcher:
         for item in items:
             if item.where == "waiting":
                 item.lane.drop(item)
-            self.counts.failed += len(item.waiters)
             self._done(item, error)
 
     def _done(self, item: Item, outcome: Outcome | None) -> None:

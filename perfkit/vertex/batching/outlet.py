@@ -71,5 +71,5 @@ class Outlet:
         )
 
     def elsewhere(self, settings: VertexSettings) -> Outlet:
-        """Return the same way out for another event loop: places call those who wait, and a loop has its own."""
+        """Return the same way out for another event loop, which has places of its own."""
         return replace(self, slots=Slots(settings.inflight_max, bulk_share=settings.bulk_share))

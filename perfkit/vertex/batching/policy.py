@@ -15,8 +15,8 @@ Reason: TypeAlias = Literal[
 ]
 """Why a request was sent when it was: nobody was worth waiting for (`at_once`), nobody came in time (`gap`),
 the callers had waited for as long as a request is worth (`greedy`), the window was over, the request was full
-by texts or by tokens, a deadline came near, the bulk lane had its turn, or its texts are part of a request that
-was refused."""
+by texts or by tokens, a deadline came near, the bulk lane had its turn, or its texts are part of a request
+that was refused."""
 
 
 class BatchPolicy(Protocol):
