@@ -269,8 +269,14 @@ class Batcher:
 
     def go(self, passed: Passed) -> None:
         """Put a request on its way."""
-        request = Request(passed.items, tokens=passed.tokens, bulk=passed.bulk, generation=passed.generation)
         now, counts = self._clock(), self.counts
+        request = Request(
+            passed.items,
+            tokens=passed.tokens,
+            bulk=passed.bulk,
+            generation=passed.generation,
+            sent_s=now,
+        )
         first = [item for item in passed.items if not item.sent]
         for item in first:
             item.sent = True
@@ -341,7 +347,7 @@ class Batcher:
         self._forget([item for item in request.items if not item.waiters])
         if isinstance(error, QuotaExceeded):
             self.counts.refused_quota += 1
-            self.outlet.quota.refused(error.retry_after_seconds)
+            self.outlet.quota.refused(error.retry_after_seconds, sent_s=request.sent_s)
         verdict = verdict_on(error, len(request.items))
         if verdict == "fail":
             self._fail(wanted, error)

@@ -93,10 +93,11 @@ class Call:
 class Request:
     """Texts that travel together, once they are on their way."""
 
-    __slots__ = ("bulk", "generation", "items", "task", "tokens", "wanted")
+    __slots__ = ("bulk", "generation", "items", "sent_s", "task", "tokens", "wanted")
 
-    def __init__(self, items: list[Item], *, tokens: int, bulk: bool, generation: int) -> None:
+    def __init__(self, items: list[Item], *, tokens: int, bulk: bool, generation: int, sent_s: float) -> None:
         self.items = items
+        self.sent_s = sent_s
         self.tokens = tokens
         """As estimated and taken from the quota."""
         self.bulk = bulk
