@@ -1,8 +1,8 @@
 """What a service has on one event loop: batchers, caches and the calls for text.
 
 Futures and timers belong to the loop that made them, so a service that is used from two loops (two cells of
-a notebook, two tests) has these parts twice. What a project is granted it has once: the quota, the breaker and
-the budget of retries are shared by all loops. They are not made for two threads at the same time.
+a notebook, two tests) has these parts twice. What a project is granted it has once: the quota, the breaker
+and the budget of retries are shared by all loops. They are not made for two threads at the same time.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ _TEXTS: Final = "vertex.texts"
 class OptimizedVertexAIService:
     """Asks Vertex AI as seldom and as steadily as can be, and gives every caller its own answer.
 
-    Nothing is connected before it is needed. Where no project is configured, an emulator in this process answers
-    and the log says so (`perfkit.vertex.connect`).
+    Nothing is connected before it is needed. Where no project is configured, an emulator in this process
+    answers, and the log says so (`perfkit.vertex.connect`).
 
     >>> async def main() -> tuple[int, int, int]:
     ...     async with OptimizedVertexAIService(enable_caching=False) as service:
@@ -54,8 +54,8 @@ class OptimizedVertexAIService:
         location: The region that is asked; default: the environment's, else `us-central1`.
         enable_batching: Whether texts of several calls share requests; False sends each call by itself.
         enable_caching: Whether what was asked before is answered from memory or Redis.
-        semantic_cache_threshold: How similar two prompts must be for one's answer to serve the other; default:
-            the knob's. Nothing is answered by similarity yet.
+        semantic_cache_threshold: How similar two prompts must be for one's answer to serve the other;
+            default: the knob's. Nothing is answered by similarity yet.
         settings: The knobs; default: as the environment says (`PERFKIT_VERTEX__…`).
         cache: Where answers are kept; default: the process's tiered cache.
         transport: A way to Vertex AI, or `host:port` of an emulator; default: see `perfkit.vertex.connect`.
@@ -311,7 +311,7 @@ def _checked(texts: Sequence[str], model: str) -> Sequence[str]:
             )
         if not text.strip():
             raise RequestRefused(
-                f"Text {place} is empty, and Vertex AI refuses whole requests for one such text. Leave it out.",
+                f"Text {place} is empty, and one such text makes Vertex AI refuse a whole request. Leave it out.",
                 model=model,
             )
     return texts
