@@ -311,7 +311,7 @@ def _checked(texts: Sequence[str], model: str) -> Sequence[str]:
             )
         if not text.strip():
             raise RequestRefused(
-                f"Text {place} is empty, and one such text makes Vertex AI refuse a whole request. Leave it out.",
+                f"Text {place} is empty: Vertex AI refuses a whole request for one such text. Leave it out.",
                 model=model,
             )
     return texts
