@@ -62,7 +62,7 @@ class TextCalls:
             request: The prompt and how to answer it.
             deadline_s: How long it may take, queues and retries included; default: the knob's.
             cache: Whether an old answer will do.
-            coalesce: Whether callers with the same request share one answer; default: where one would be kept.
+            coalesce: Whether callers of the same request share one answer; default: where it would be kept.
         """
         raise NotImplementedError
 
