@@ -70,14 +70,16 @@ _TEXTS_BELOW: Final = re.compile(
 )
 _MAX_TOKENS: Final = (
     re.compile(r"token count is \d[\d,]* but the model supports (?:only )?up to (\d[\d,]*)", re.IGNORECASE),
-    re.compile(r"token count[^.]{0,40} exceeds the maximum number of tokens\D{0,20}(\d[\d,]*)", re.IGNORECASE),
+    re.compile(
+        r"token count[^.]{0,40} exceeds the maximum number of tokens\D{0,20}(\d[\d,]*)", re.IGNORECASE
+    ),
 )
 _TOO_LARGE: Final = re.compile(r"(Received|Sent) message larger than max \((\d+) vs\. (\d+)\)")
 
 _QUOTED: Final = re.compile(r"\"(?:[^\"\\]|\\.)*(?:\"|$)|'[^']*(?:'|$)|`[^`]*(?:`|$)", re.DOTALL)
 _NAME: Final = re.compile(r"[\w./:\[\]@*-]{1,160}")
 _SECRET: Final = re.compile(
-    r"\b(?:Bearer\s+\S+|ya29\.\S+|AIza[\w-]+|eyJ[\w-]+\.\S*|-----BEGIN.*)", re.I | re.S
+    r"\b(?:Bearer\s+\S+|ya29\.\S+|AIza[\w-]+|eyJ[\w-]+\.\S*|-----BEGIN.*)", re.IGNORECASE | re.DOTALL
 )
 _SHOWN_CHARS: Final = 240
 
