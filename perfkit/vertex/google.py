@@ -285,7 +285,8 @@ def _refresh(credentials: Any) -> None:
     except GoogleAuthError as trouble:
         raise NotAuthorised(
             f"Google gave no token for these credentials ({type(trouble).__name__}): they have expired or "
-            "were revoked. Run `gcloud auth application-default login` again, or give the service another account."
+            "were revoked. Run `gcloud auth application-default login` again, or give the service another "
+            "account."
         ) from None
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from google.api_core.exceptions import GoogleAPICallError
 from google.cloud.aiplatform_v1 import PredictionServiceAsyncClient
-from google.cloud.aiplatform_v1.services.prediction_service.transports import (
-    PredictionServiceGrpcAsyncIOTransport,  # type: ignore[attr-defined]  # offered, not typed
+from google.cloud.aiplatform_v1.services.prediction_service.transports.grpc_asyncio import (
+    PredictionServiceGrpcAsyncIOTransport,
 )
 from google.cloud.aiplatform_v1.types import Candidate
 from google.cloud.aiplatform_v1.types import prediction_service as messages
@@ -92,7 +92,7 @@ class BytesTransport(PredictionServiceGrpcAsyncIOTransport):
 
 
 def connected(host: str, *, credentials: Any) -> tuple[PredictionServiceAsyncClient, Any]:
-    """Return Google's client and its channel, of the running loop: TLS, or plain where nobody is to be known."""
+    """Return a client and its channel on the running loop; plain text where there are no credentials."""
     if credentials is None:
         transport = BytesTransport(channel=aio.insecure_channel(host, options=_PLAIN_OPTIONS))
     else:
