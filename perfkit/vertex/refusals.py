@@ -23,9 +23,10 @@ from perfkit.errors import (
     RequestRefused,
     Unavailable,
     VertexError,
+    WrongAnswer,
 )
 
-__all__ = ["HTTP_CODES", "error_of", "status_of"]
+__all__ = ["HTTP_CODES", "error_of", "one_text_only", "prompt_blocked", "status_of", "too_few"]
 
 HTTP_CODES: Final = {
     "OK": 200,
@@ -79,7 +80,7 @@ _TOO_LARGE: Final = re.compile(r"(Received|Sent) message larger than max \((\d+)
 _QUOTED: Final = re.compile(r"\"(?:[^\"\\]|\\.)*(?:\"|$)|'[^']*(?:'|$)|`[^`]*(?:`|$)", re.DOTALL)
 _NAME: Final = re.compile(r"[\w./:\[\]@*-]{1,160}")
 _SECRET: Final = re.compile(
-    r"\b(?:Bearer\s+\S+|ya29\.\S+|AIza[\w-]+|eyJ[\w-]+\.\S*|-----BEGIN.*)", re.I | re.S
+    r"\b(?:Bearer\s+\S+|ya29\.\S+|AIza[\w-]+|eyJ[\w-]+\.\S*|-----BEGIN.*)", re.IGNORECASE | re.DOTALL
 )
 _SHOWN_CHARS: Final = 240
 
@@ -159,6 +160,32 @@ def error_of(
         )
     return VertexError(
         f"Vertex AI would not answer {model}: {status}{said} perfkit does not ask again.", model=model
+    )
+
+
+def one_text_only(model: str) -> RequestRefused:
+    """Return the error for several texts to a model that takes one; nothing was sent.
+
+    Google's own client sends them as the parts of one, and answers with one vector for all.
+    """
+    return RequestRefused(f"{model} takes one text in a request. Send each alone.", model=model, max_texts=1)
+
+
+def prompt_blocked(reason: str, model: str) -> RequestRefused:
+    """Return the error for a prompt that a filter stopped before the model saw it."""
+    return RequestRefused(
+        f"{model} was not shown the prompt: a filter blocked it ({reason}). It will block it again: change "
+        "the prompt.",
+        model=model,
+    )
+
+
+def too_few(vectors: int, texts: int, model: str) -> WrongAnswer:
+    """Return the error for an answer that has not one vector for each text."""
+    return WrongAnswer(
+        f"{model} sent {vectors} vectors for {texts} texts. None was handed on, for nobody can tell which "
+        "belongs to which. Ask again with fewer texts; if it goes on, the service is at fault.",
+        model=model,
     )
 
 
