@@ -276,6 +276,7 @@ class Batcher:
             bulk=passed.bulk,
             generation=passed.generation,
             sent_s=now,
+            trial=passed.trial,
         )
         first = [item for item in passed.items if not item.sent]
         for item in first:
@@ -309,15 +310,16 @@ class Batcher:
                 error = self._late(f"within {timeout_s:.3g} s")
             away = isinstance(error, Unavailable | WrongAnswer) and not isinstance(error, QuotaExceeded)
             outlet.breaker.record(request.generation, ok=not away, failed=away)
-            reported = True
+            reported = self._doorway.tried(request.trial, answered=False)
             self._failed(request, error)
         else:
             outlet.breaker.record(request.generation, ok=1)
-            reported = True
+            reported = self._doorway.tried(request.trial, answered=True)
             self._answered(request, reply, self._clock() - began_s)
         finally:
             if not reported:
                 outlet.breaker.release(request.generation)
+                self._doorway.tried(request.trial, answered=False)
             self._requests.discard(request)
             outlet.slots.release(bulk=request.bulk)
             self._doorway.pump()
@@ -368,15 +370,15 @@ class Batcher:
                 self._doorway.due_as_is(part, "part")
 
     def _believe(self, error: RequestRefused, request: Request) -> None:
-        """Lower a limit the server says is lower; where it does not say how low, halve it."""
+        """Lower a limit the server says is lower; where it does not say how low, or that cannot be, halve it."""
         limits, texts = self.limits, len(request.items)
-        if error.max_texts is not None:
-            said = error.max_texts if 0 < error.max_texts < texts else texts // 2
-            limits.max_texts = max(1, min(limits.max_texts, said))
+        if error.max_texts is not None and texts <= limits.max_texts:  # else it is known already
+            limits.max_texts = error.max_texts if 0 < error.max_texts < texts else texts // 2
         if error.max_tokens is not None:
             said = error.max_tokens if error.max_tokens > 0 else request.tokens // 2
             self._estimate.too_many(request.tokens, said)
             limits.max_tokens = max(1, min(limits.max_tokens, said, request.tokens * 2 // 3))
+        self._doorway.try_one()
 
     def _rest(self, items: list[Item], error: Exception) -> None:
         """Try again after a pause what may be tried again."""
