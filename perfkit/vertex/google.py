@@ -18,11 +18,11 @@ from collections.abc import AsyncIterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from perfkit.errors import ModelTimeout, NotAuthorised, Unavailable, VertexError, WrongAnswer
+from perfkit.errors import NotAuthorised, Unavailable, VertexError
 from perfkit.vertex.models import EMBEDDING_MODELS
 from perfkit.vertex.per_loop import PerLoop, was_closed
 from perfkit.vertex.protocols import EmbedReply, EmbedRequest, GenerateReply, GenerateRequest
-from perfkit.vertex.refusals import one_text_only, too_few
+from perfkit.vertex.refusals import answered, credentials_refused, one_text_only, piece_missing, too_few
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import PredictionServiceAsyncClient
@@ -101,7 +101,7 @@ class GoogleTransport:
 
         Raises:
             NotAuthorised: there are no credentials, or they are refused.
-            Unavailable: there is no connection within 10 s.
+            Unavailable: there is no connection, or none within 10 s.
             VertexError: the packages of `perfkit[vertex]` are not installed, or no project is named.
         """
         client = await self._clients.get(within_s=_WARM_S)
@@ -109,13 +109,15 @@ class GoogleTransport:
             await asyncio.to_thread(_refresh, client.credentials)
         try:
             async with asyncio.timeout(_CONNECT_S):
-                await client.channel.channel_ready()
+                ready = await client.wire.ready(client.channel)
         except TimeoutError:
+            ready = False
+        if not ready:
             raise Unavailable(
-                f"No connection to Vertex AI at {self.host} within {_CONNECT_S:g} s. Check the location, the "
+                f"There is no connection to Vertex AI at {self.host}. Check the location, the "
                 "network and whether an emulator is meant (PERFKIT_VERTEX_ENDPOINT).",
                 dependency="vertex",
-            ) from None
+            )
 
     async def aclose(self) -> None:
         """Close this event loop's connection; what is under way fails. Asked again, it connects again."""
@@ -244,30 +246,6 @@ def missing_extra(missing: ImportError) -> VertexError:
     )
 
 
-def answered(reply: GenerateReply, model: str) -> GenerateReply:
-    """Return an answer that has a text or says why it has none.
-
-    Raises:
-        WrongAnswer: it has neither.
-    """
-    if not reply.text and not reply.finish_reason:
-        raise WrongAnswer(
-            f"{model} answered without a text and without a reason. Ask again; if it goes on, the service is "
-            "at fault.",
-            model=model,
-        )
-    return reply
-
-
-def piece_missing(model: str, timeout_s: float) -> ModelTimeout:
-    """Return the error for a stream whose next piece did not come in time."""
-    return ModelTimeout(
-        f"{model} sent no further piece of its answer for {timeout_s:g} s, so the stream was given up. What "
-        "came until then was handed on. Ask again, or raise vertex.request_timeout_seconds.",
-        dependency=f"vertex {model}",
-    )
-
-
 def _refresh(credentials: Any) -> None:
     """In a thread: fetch the first token."""
     from google.auth.exceptions import GoogleAuthError, TransportError
@@ -283,11 +261,7 @@ def _refresh(credentials: Any) -> None:
             dependency="vertex",
         ) from None
     except GoogleAuthError as trouble:
-        raise NotAuthorised(
-            f"Google gave no token for these credentials ({type(trouble).__name__}): they have expired or "
-            "were revoked. Run `gcloud auth application-default login` again, or give the service another "
-            "account."
-        ) from None
+        raise credentials_refused(type(trouble).__name__) from None
 
 
 async def _close(client: _Client) -> None:

@@ -18,11 +18,11 @@ from google.cloud.aiplatform_v1.services.prediction_service.transports.grpc_asyn
 from google.cloud.aiplatform_v1.types import Candidate
 from google.cloud.aiplatform_v1.types import prediction_service as messages
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # no stubs
-from grpc import aio  # type: ignore[import-untyped]  # no stubs
+from grpc import ChannelConnectivity, aio  # type: ignore[import-untyped]  # no stubs
 
 from perfkit.errors import PerfkitError, RequestRefused, Unavailable, WrongAnswer
 from perfkit.vertex.protocols import EmbedReply, EmbedRequest, GenerateReply, GenerateRequest
-from perfkit.vertex.refusals import error_of, prompt_blocked
+from perfkit.vertex.refusals import error_of, prompt_blocked, unsayable
 from perfkit.vertex.wire import Garbled, read_embedding, read_predictions
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "generate_request",
     "generated",
     "predict_request",
+    "ready",
     "refusal",
 ]
 
@@ -104,6 +105,15 @@ def connected(host: str, *, credentials: Any) -> tuple[PredictionServiceAsyncCli
     return PredictionServiceAsyncClient(transport=transport), transport.grpc_channel
 
 
+async def ready(channel: Any) -> bool:
+    """Connect; False where nobody answers at the other end."""
+    while (state := channel.get_state(try_to_connect=True)) is not ChannelConnectivity.READY:
+        if state is ChannelConnectivity.TRANSIENT_FAILURE:
+            return False
+        await channel.wait_for_state_change(state)
+    return True
+
+
 def predict_request(path: str, request: EmbedRequest) -> Any:
     """Return what `predict` is to be asked.
 
@@ -121,7 +131,7 @@ def predict_request(path: str, request: EmbedRequest) -> Any:
             if text.title:
                 fields["title"].string_value = text.title
     except _UNSAYABLE:
-        raise _unsayable(f"text {number}", request.model) from None
+        raise unsayable(f"text {number}", request.model) from None
     parameters = plain.parameters.struct_value.fields
     parameters["autoTruncate"].bool_value = request.auto_truncate
     if request.dimensions is not None:
@@ -147,7 +157,7 @@ def embed_content_request(path: str, request: EmbedRequest) -> Any:
         if text.title:
             config.title = text.title
     except _UNSAYABLE:
-        raise _unsayable("a text", request.model) from None
+        raise unsayable("a text", request.model) from None
     if text.task_type:
         if text.task_type not in _TASKS:
             raise RequestRefused(
@@ -177,7 +187,7 @@ def generate_request(path: str, request: GenerateRequest) -> Any:
                 setattr(config, name, value)
         config.stop_sequences.extend(request.stop)
     except _UNSAYABLE:
-        raise _unsayable("the prompt or a parameter", request.model) from None
+        raise unsayable("the prompt or a parameter", request.model) from None
     return _GENERATE.wrap(plain)
 
 
@@ -244,11 +254,3 @@ def _retry_after_s(trouble: GoogleAPICallError) -> float | None:
         if isinstance(detail, RetryInfo):
             return float(detail.retry_delay.seconds + detail.retry_delay.nanos / 1e9)
     return None
-
-
-def _unsayable(what: str, model: str) -> RequestRefused:
-    return RequestRefused(
-        f"In a request to {model}, {what} cannot be sent: it is of the wrong kind, or holds half of a "
-        "surrogate pair, which UTF-8 cannot write. Nothing was sent; mend it before it is asked.",
-        model=model,
-    )

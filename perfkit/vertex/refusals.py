@@ -25,8 +25,20 @@ from perfkit.errors import (
     VertexError,
     WrongAnswer,
 )
+from perfkit.vertex.protocols import GenerateReply
 
-__all__ = ["HTTP_CODES", "error_of", "one_text_only", "prompt_blocked", "status_of", "too_few"]
+__all__ = [
+    "HTTP_CODES",
+    "answered",
+    "credentials_refused",
+    "error_of",
+    "one_text_only",
+    "piece_missing",
+    "prompt_blocked",
+    "status_of",
+    "too_few",
+    "unsayable",
+]
 
 HTTP_CODES: Final = {
     "OK": 200,
@@ -74,6 +86,10 @@ _MAX_TOKENS: Final = (
     re.compile(
         r"token count[^.]{0,40} exceeds the maximum number of tokens\D{0,20}(\d[\d,]*)", re.IGNORECASE
     ),
+)
+_NO_TOKEN: Final = re.compile(
+    r"metadata from plugin failed.*(?:RefreshError|reauthentication|invalid_(?:grant|client)|unauthorized_client)",
+    re.IGNORECASE | re.DOTALL,
 )
 _TOO_LARGE: Final = re.compile(r"(Received|Sent) message larger than max \((\d+) vs\. (\d+)\)")
 
@@ -124,6 +140,8 @@ def error_of(
         return _message_too_large(too_large, model)
     if status in _WRONG_REQUEST:
         return _refused(message, model, texts)
+    if _NO_TOKEN.search(message):
+        return credentials_refused("its plug-in for gRPC failed", model)
     said = _said(message)
     if status == "RESOURCE_EXHAUSTED":
         return QuotaExceeded(
@@ -186,6 +204,48 @@ def too_few(vectors: int, texts: int, model: str) -> WrongAnswer:
         f"{model} sent {vectors} vectors for {texts} texts. None was handed on, for nobody can tell which "
         "belongs to which. Ask again with fewer texts; if it goes on, the service is at fault.",
         model=model,
+    )
+
+
+def unsayable(what: str, model: str) -> RequestRefused:
+    """Return the error for a request that cannot be written down; nothing was sent."""
+    return RequestRefused(
+        f"In a request to {model}, {what} cannot be sent: it is of the wrong kind, or holds half of a "
+        "surrogate pair, which UTF-8 cannot write. Nothing was sent; mend it before it is asked.",
+        model=model,
+    )
+
+
+def credentials_refused(why: str, model: str = "") -> NotAuthorised:
+    """Return the error for credentials that Google gives no token for."""
+    return NotAuthorised(
+        f"Google gave no token for these credentials ({why}): they have expired or were revoked. Run `gcloud "
+        "auth application-default login` again, or give the service another account.",
+        model=model,
+    )
+
+
+def answered(reply: GenerateReply, model: str) -> GenerateReply:
+    """Return an answer that has a text or says why it has none.
+
+    Raises:
+        WrongAnswer: it has neither.
+    """
+    if not reply.text and not reply.finish_reason:
+        raise WrongAnswer(
+            f"{model} answered without a text and without a reason. Ask again; if it goes on, the service is "
+            "at fault.",
+            model=model,
+        )
+    return reply
+
+
+def piece_missing(model: str, timeout_s: float) -> ModelTimeout:
+    """Return the error for a stream whose next piece did not come in time."""
+    return ModelTimeout(
+        f"{model} sent no further piece of its answer for {timeout_s:g} s, so the stream was given up. What "
+        "came until then was handed on. Ask again, or raise vertex.request_timeout_seconds.",
+        dependency=f"vertex {model}",
     )
 
 
