@@ -48,13 +48,19 @@ class GeneratedWorkload(Record):
     objects: Annotated[int, Field(ge=1, le=10_000_000)]
     zipf_alpha: Annotated[float, Field(ge=0, le=3)] = 0.9
     """Popularity of the k-th object is proportional to k^-alpha; 0 makes all alike."""
-    arrivals: Literal["poisson", "constant", "burst"] = "poisson"
+    arrivals: Literal["poisson", "constant", "burst", "gamma"] = "poisson"
     rate_per_s: Annotated[float, Field(gt=0)] = 100.0
+    arrivals_cv: Annotated[float, Field(gt=0, le=30)] = 1.0
+    """How uneven the gaps are, for `gamma` alone: their standard deviation over their mean. 1 is Poisson;
+    recorded were 1.09 for chat and 13 for code completion (Patel et al., ISCA 2024)."""
     burst_factor: Annotated[float, Field(ge=1)] = 5.0
     """In a burst, arrivals come this many times as fast as on average; bursts take a tenth of the time."""
     mean_bytes: Annotated[int, Field(ge=1)] = 1_000
     size_sigma: Annotated[float, Field(ge=0, le=4)] = 1.0
     """Spread of the lognormal sizes; 0 makes all sizes equal."""
+    tokens: str | None = None
+    """A distribution (`field,tokens,prob`) that gives each object its size, four bytes a token, in place of the
+    lognormal law; beside the scenario file, or absolute."""
     scan_share: Annotated[float, Field(ge=0, le=0.9)] = 0.0
     """Share of requests that belong to scans: objects nobody else asks for, each once, one after another."""
     scan_length: Annotated[int, Field(ge=1, le=1_000_000)] = 500
@@ -77,9 +83,20 @@ class TraceWorkload(Record):
     kind: Literal["trace"]
     path: str
     """Beside the scenario file, or absolute; may be compressed (.gz, .xz, .bz2, .zst)."""
-    format: Literal["auto", "csv", "cache2k", "oracle-general", "perfkit"] = "auto"
+    format: Literal["auto", "csv", "cache2k", "oracle-general", "perfkit", "azure-llm", "servegen"] = "auto"
     rate_per_s: Annotated[float, Field(gt=0)] | None = None
     """Spaces requests of a trace without times evenly; refused for a trace that has times."""
+    start_s: Annotated[float, Field(ge=0)] = 0.0
+    """Where the part that is used begins, in the trace's own time."""
+    span_s: Annotated[float, Field(gt=0)] | None = None
+    """How long it is; null is to the end, and of `servegen` one window of 600 s."""
+    requests: Annotated[int, Field(ge=1, le=50_000_000)] | None = None
+    """The first so many of the part; null is all of them."""
+    speed: Annotated[float, Field(gt=0, le=10_000)] = 1.0
+    """By how much time is compressed: at 20 an hour passes in three minutes, and all else stays as it is."""
+    tokens: str | None = None
+    """A distribution (`field,tokens,prob`) that gives each object its size, four bytes a token, in place of the
+    trace's own; beside the scenario file, or absolute."""
 
 
 class World(Record):

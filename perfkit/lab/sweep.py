@@ -251,11 +251,12 @@ def _fits(asked: Asked, results: Iterable[TrialResult]) -> list[Fit]:
 
 
 def _with_absolute_path(scenario: Scenario, beside: Path) -> Scenario:
-    """The scenario as a run folder keeps it: a trace is found from anywhere."""
-    if scenario.workload.kind == "generated":
+    """The scenario as a run folder keeps it: a trace and a distribution are found from anywhere."""
+    named = {name: getattr(scenario.workload, name, None) for name in ("path", "tokens")}
+    found = {name: str((beside / path).resolve()) for name, path in named.items() if path}
+    if not found:
         return scenario
-    path = (beside / scenario.workload.path).resolve()
-    return scenario.model_copy(update={"workload": scenario.workload.model_copy(update={"path": str(path)})})
+    return scenario.model_copy(update={"workload": scenario.workload.model_copy(update=found)})
 
 
 def _then(record: Callable[[TrialResult], None], step: Callable[[], None]) -> Callable[[TrialResult], None]:
