@@ -15,7 +15,7 @@ Reason: TypeAlias = Literal[
 ]
 """Why a request was sent when it was: nobody was worth waiting for (`at_once`), nobody came in time (`gap`),
 the callers had waited for as long as a request is worth (`greedy`), the window was over, the request was full
-by texts or by tokens, a deadline came near, or quota, a free place or the bulk lane had its turn."""
+by texts or by tokens, a deadline came near, the bulk lane had its turn, or it is part of one that was refused."""
 
 
 class BatchPolicy(Protocol):

@@ -1,0 +1,34 @@
+"""What is to be done with the texts of a request that failed.
+
+    again      the quota was spent: back to the head of the lane, however often, until their deadlines
+    rest       the server failed: the same after a pause, a few times
+    smaller    the server takes less in one request: believe it, and send them again
+    halve      one of them is bad: find out which
+    fail       nothing will help
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from perfkit.errors import QuotaExceeded, RequestRefused, Unavailable, WrongAnswer
+
+__all__ = ["Verdict", "verdict_on"]
+
+Verdict: TypeAlias = Literal["again", "rest", "smaller", "halve", "fail"]
+
+
+def verdict_on(error: Exception, texts: int) -> Verdict:
+    """Say what to do after an error, with a request that held so many texts.
+
+    >>> verdict_on(RequestRefused("a text is empty"), 250), verdict_on(RequestRefused("a text is empty"), 1)
+    ('halve', 'fail')
+    """
+    if isinstance(error, QuotaExceeded):
+        return "again"
+    if isinstance(error, Unavailable | WrongAnswer):
+        return "rest"
+    if isinstance(error, RequestRefused) and texts > 1:
+        too_large = error.max_texts is not None or error.max_tokens is not None
+        return "smaller" if too_large else "halve"
+    return "fail"
