@@ -98,8 +98,9 @@ def servegen(data: bytes, path: Path, *, seed: int, stretch: Stretch) -> NDArray
     drawn = drawn[(drawn >= stretch.start_s) & (drawn < end_s)]
     if not len(drawn):
         raise WorkloadError(
-            f"Nobody asked between {stretch.start_s:g} and {end_s:g} s; there are rates from {begins.min():g} "
-            f"to {begins.max() + _WINDOW_S:g} s. Name another stretch: workload.start_s, workload.span_s.",
+            f"Nobody asked between {stretch.start_s:g} and {end_s:g} s; there are rates from "
+            f"{begins.min():g} to {begins.max() + _WINDOW_S:g} s. "
+            "Name another stretch: workload.start_s, workload.span_s.",
             file=str(path),
         )
     return drawn

@@ -177,7 +177,7 @@ class Plan:
         measure, traffic = self.scenario.measure, self.scenario.traffic
         if measure is None or traffic is None:
             return
-        round_s = measure.requests // measure.rounds / measure.rate_per_s
+        round_s = measure.requests // measure.rounds / measure.asked_per_s
         if traffic.faults and traffic.quiet_after_s >= round_s:
             raise ScenarioError(
                 f"The last fault is over {traffic.quiet_after_s:g} s into a round, but a measured round "

@@ -103,7 +103,7 @@ class PoolsRig:
         found = []
         for rtt_ms in sorted({row.trial.rtt_ms for row in rows}, key=lambda rtt_ms: rtt_ms or 0.0):
             world = scenario.world.at(rtt_ms)
-            modelled = modelled_response(settings.pools, traffic, world, rate_per_s=stage.rate_per_s)
+            modelled = modelled_response(settings.pools, traffic, world, rate_per_s=stage.asked_per_s)
             measured = pooled_levels([row.metrics for row in rows if row.trial.rtt_ms == rtt_ms])
             found.append(
                 Fit(
