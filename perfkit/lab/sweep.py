@@ -219,7 +219,7 @@ def plan_of(scenario: Scenario) -> Plan:
             )
     if not rig.simulates:
         _refuse_what_nothing_would_try(scenario, rig)
-    return Plan(scenario, rig.modelled_knobs)
+    return Plan(scenario, rig.modelled_knobs, rig.idle_knobs)
 
 
 def _refuse_what_nothing_would_try(scenario: Scenario, rig: Rig) -> None:

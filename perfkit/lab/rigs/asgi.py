@@ -87,6 +87,10 @@ class AsgiRig:
                     path=metric,
                 )
 
+    def idle_knobs(self, settings: Settings) -> frozenset[str]:
+        """None is known to do nothing."""
+        return frozenset()
+
     def calibrated(self, settings: Sequence[Settings], asked: Asked) -> dict[str, Any]:
         """Time the shipping codecs and filters on this workload's answers; takes some seconds."""
         _check_size(asked.workload)
