@@ -64,3 +64,7 @@ class BatchCounts:
     """From asked to answered, each call."""
     texts_per_request: Digest = field(default_factory=Digest)
     tokens_per_request: Digest = field(default_factory=Digest)
+
+    def save(self, text: str) -> None:
+        """Count a text whose answer cost nothing; what is billed are its characters that are not space."""
+        self.characters_saved += len(text) - text.count(" ")

@@ -70,7 +70,9 @@ _TEXTS_BELOW: Final = re.compile(
 )
 _MAX_TOKENS: Final = (
     re.compile(r"token count is \d[\d,]* but the model supports (?:only )?up to (\d[\d,]*)", re.IGNORECASE),
-    re.compile(r"token count[^.]{0,40} exceeds the maximum number of tokens\D{0,20}(\d[\d,]*)", re.IGNORECASE),
+    re.compile(
+        r"token count[^.]{0,40} exceeds the maximum number of tokens\D{0,20}(\d[\d,]*)", re.IGNORECASE
+    ),
 )
 _TOO_LARGE: Final = re.compile(r"(Received|Sent) message larger than max \((\d+) vs\. (\d+)\)")
 

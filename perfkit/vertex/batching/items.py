@@ -28,7 +28,7 @@ left by everybody."""
 class Item:
     """A text on its way."""
 
-    __slots__ = ("attempts", "came_s", "lane", "request", "text", "tokens", "waiters", "where")
+    __slots__ = ("attempts", "came_s", "lane", "request", "sent", "text", "tokens", "waiters", "where")
 
     def __init__(self, text: Text, tokens: int, came_s: float, lane: Lane) -> None:
         self.text = text
@@ -36,6 +36,8 @@ class Item:
         """As estimated."""
         self.came_s = came_s
         self.lane = lane
+        self.sent = False
+        """Whether it ever left."""
         self.attempts = 0
         """Requests that failed and carried it."""
         self.where: Where = "waiting"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from perfkit.clock import Clock, now_s
 from perfkit.events import Probe, null_probe
@@ -69,3 +69,7 @@ class Outlet:
             ),
             RetryBudget(share=settings.retry_share, per_second=1.0, clock=clock),
         )
+
+    def elsewhere(self, settings: VertexSettings) -> Outlet:
+        """Return the same way out for another event loop, which has places of its own."""
+        return replace(self, slots=Slots(settings.inflight_max, bulk_share=settings.bulk_share))

@@ -11,11 +11,12 @@ from typing import Literal, Protocol, TypeAlias
 __all__ = ["BatchPolicy", "Reason"]
 
 Reason: TypeAlias = Literal[
-    "at_once", "gap", "greedy", "window", "full", "tokens", "deadline", "quota", "bulk"
+    "at_once", "gap", "greedy", "window", "full", "tokens", "deadline", "bulk", "part"
 ]
 """Why a request was sent when it was: nobody was worth waiting for (`at_once`), nobody came in time (`gap`),
 the callers had waited for as long as a request is worth (`greedy`), the window was over, the request was full
-by texts or by tokens, a deadline came near, the bulk lane had its turn, or it is part of one that was refused."""
+by texts or by tokens, a deadline came near, the bulk lane had its turn, or its texts are part of a request
+that was refused."""
 
 
 class BatchPolicy(Protocol):

@@ -1,10 +1,10 @@
 """What is to be done with the texts of a request that failed.
 
-    again      the quota was spent: back to the head of the lane, however often, until their deadlines
-    rest       the server failed: the same after a pause, a few times
-    smaller    the server takes less in one request: believe it, and send them again
-    halve      one of them is bad: find out which
-    fail       nothing will help
+again      the quota was spent: back to the head of the lane, however often, until their deadlines
+rest       the server failed: the same after a pause, a few times
+smaller    the server takes less in one request: believe it, and send them again
+halve      one of them is bad: find out which
+fail       nothing will help
 """
 
 from __future__ import annotations

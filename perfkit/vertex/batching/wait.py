@@ -22,7 +22,18 @@ class Wait:
         clock: The loop's.
     """
 
-    __slots__ = ("_callers", "_clock", "_due_s", "_last_s", "_loop", "_over", "_policy", "_timer", "_waited_s", "_why")
+    __slots__ = (
+        "_callers",
+        "_clock",
+        "_due_s",
+        "_last_s",
+        "_loop",
+        "_over",
+        "_policy",
+        "_timer",
+        "_waited_s",
+        "_why",
+    )
 
     def __init__(
         self,
