@@ -69,7 +69,7 @@ def run(
     plan = plan_of(question)
     workload = load_workload(question.workload, seed=question.seed, folder=beside)
     plan.check_length(len(workload))
-    environment = fingerprint() | {"workload": workload.digest}
+    environment = fingerprint() | {"workload": workload.digest, "requests": workload.origin}
     if resumed:
         comparable(resumed.environment, environment)
     folder = resumed or RunFolder.create(out, _with_absolute_path(question, beside), environment)
