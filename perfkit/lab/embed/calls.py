@@ -14,9 +14,9 @@ from perfkit.vertex.models import embedding_spec
 
 __all__ = ["AskedCalls"]
 
-_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _HEAD_WORDS: Final = 2
-"""Two words of three letters tell two thousand million texts apart."""
+"""Two words of three letters tell three hundred million texts apart; so short a word is one token."""
 _RECENT: Final = 8
 
 

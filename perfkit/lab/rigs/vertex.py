@@ -32,7 +32,6 @@ from perfkit.lab.rigs.rig import Asked
 from perfkit.lab.scenario import Scenario, World
 from perfkit.lab.virtual import VirtualTimeLoop
 from perfkit.settings import Settings
-from perfkit.vertex.emulator.core import EmulatedVertex
 from perfkit.vertex.emulator.plan import EmulatorPlan
 from perfkit.vertex.protocols import Transport
 
@@ -175,6 +174,8 @@ def emulator_plan(vertex: Vertex, seed: int) -> EmulatorPlan:
 async def _transport(plan: EmulatorPlan, *, virtual: bool) -> AsyncIterator[Transport]:
     """The emulator in this process, or in one of its own behind Google's client."""
     if virtual:
+        from perfkit.vertex.emulator.core import EmulatedVertex
+
         yield EmulatedVertex(plan)
         return
     from perfkit.vertex.emulator.serve import EmulatorProcess
