@@ -42,6 +42,7 @@ def cli() -> None:
 @cli.command("run")
 @click.argument("scenario", type=click.Path(path_type=Path), required=False)
 @click.option("--workload", type=click.Path(path_type=Path), help="Ask of this trace instead.")
+@click.option("--speed", type=click.FloatRange(0, min_open=True), help="Compress the trace's time so often.")
 @click.option("--resume", metavar="RUN", help="Go on with a run that was broken off.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Another seed than the scenario's.")
 @click.option("--quick", is_flag=True, help="A fraction of the requests: to see it work, not to decide.")
@@ -50,6 +51,7 @@ def cli() -> None:
 def run_command(
     scenario: Path | None,
     workload: Path | None,
+    speed: float | None,
     resume: str | None,
     seed: int | None,
     quick: bool,
@@ -66,15 +68,15 @@ def run_command(
         raise click.UsageError("Name a SCENARIO file, or a run to --resume.")
     Settings.from_env()  # a run takes no knob from the environment, but a misspelt name there is an error too
     if resume is not None:
-        if workload or seed is not None or quick or simulate:
+        if workload or speed or seed is not None or quick or simulate:
             raise click.UsageError(
-                "--resume goes on with the question as it was asked. "
-                "Leave out --workload, --seed, --quick and --simulate, or ask a new question with them."
+                "--resume goes on with the question as it was asked. Leave out --workload, --speed, --seed, "
+                "--quick and --simulate, or ask a new question with them."
             )
         finished = run(find_run(resume, out))
     else:
         assert scenario is not None  # noqa: S101  # for the type checker: checked above
-        question = _overridden(scenario, workload, seed, quick=quick, simulate=simulate)
+        question = _overridden(scenario, workload, speed, seed, quick=quick, simulate=simulate)
         finished = run(question, out=out, beside=Path() if workload else scenario.parent)
     files = hand_over(finished.folder)
     click.echo(finished.choice.why)
@@ -271,13 +273,26 @@ def _told(trouble: BaseException, message: str, *, code: int) -> int:
 
 
 def _overridden(
-    path: Path, workload: Path | None, seed: int | None, *, quick: bool, simulate: bool
+    path: Path,
+    workload: Path | None,
+    speed: float | None,
+    seed: int | None,
+    *,
+    quick: bool,
+    simulate: bool,
 ) -> Scenario:
     from perfkit.lab.scenario import Scenario, TraceWorkload
 
     question = Scenario.load(path)
     if workload is not None:
-        question = question.model_copy(update={"workload": TraceWorkload(kind="trace", path=str(workload))})
+        # What a scenario says of its own trace holds for no other: neither its stretch nor its speed.
+        trace = TraceWorkload(kind="trace", path=str(workload), speed=speed or 1.0)
+        question = question.model_copy(update={"workload": trace})
+    elif speed is not None:
+        if not isinstance(question.workload, TraceWorkload):
+            raise click.UsageError("--speed compresses a trace's time; name one with --workload.")
+        own = question.workload.model_copy(update={"speed": speed})
+        question = question.model_copy(update={"workload": own})
     if seed is not None:
         question = question.model_copy(update={"seed": seed})
     if simulate:

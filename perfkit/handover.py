@@ -55,6 +55,7 @@ def view_of(folder: RunFolder) -> report.RunView:
         environment=folder.environment,
         tfvars=export_text(folder.run_id, scenario, choice, force=True),
         command=f"perfkit run reports/runs/{folder.run_id}/scenario.yaml",
+        calibration=folder.calibration or {},
     )
 
 

@@ -202,6 +202,27 @@ class Laboratory:
         ]
         return pd.DataFrame(rows).set_index("accepts").rename_axis(None)
 
+    def describe_vertex(self) -> pd.DataFrame:
+        """What is asked of Vertex AI, how long it takes, and what the project grants."""
+        import pandas as pd
+
+        from perfkit.lab.embed.model import latency_of
+
+        vertex = self.scenario.vertex_or_usual
+        law, worth = latency_of(vertex), vertex.request_worth_ms
+        granted = {"requests": vertex.requests_per_minute, "tokens": vertex.tokens_per_minute}
+        quotas = ", ".join(f"{most:,} {what} a minute" for what, most in granted.items() if most)
+        rows = {
+            "model": vertex.model,
+            "texts a call": f"{vertex.texts_per_call}",
+            "an answer takes": f"{law.base_ms:g} ms (spread {law.spread:g}), {law.per_text_ms:g} ms a text, "
+            f"{law.per_token_ms:g} ms a token",
+            "quota": quotas or "none",
+            "deadline": f"{vertex.deadline_ms:g} ms",
+            "a saved request is worth": f"{worth:g} ms of one caller's waiting",
+        }
+        return pd.DataFrame({"": rows})
+
     def describe_prices(self) -> pd.DataFrame:
         """What processor and bytes cost, as the question has it."""
         import pandas as pd

@@ -58,7 +58,7 @@ def main() -> None:
     starter = os.getppid()
     scenario = folder.scenario
     rig = RIGS[scenario.rig]
-    plan = Plan(scenario, rig.modelled_knobs)
+    plan = Plan(scenario, rig.modelled_knobs, rig.idle_knobs)
     results = folder.results()
     knobs = next(r.trial.knobs for r in results if r.trial.stage == "measured" and r.trial.arm == arm)
     workload = load_workload(scenario.workload, seed=plan.confirm_seed, folder=folder.path)

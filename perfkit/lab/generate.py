@@ -1,7 +1,8 @@
 """Workloads made up from the laws that real ones follow, the same for the same seed.
 
 Popularity falls with rank as rank^-α: web and key-value caches measure α between 0.6 and 1.2 [1, 2].
-Arrivals are independent (Poisson), evenly spaced, or come in bursts; sizes are lognormal, one an object.
+Arrivals are independent (Poisson), evenly spaced, come in bursts, or have gamma-distributed gaps as uneven as
+they were recorded before language models [4, 5]; sizes are lognormal, one an object.
 
 Four laws more, each off unless it is asked for:
 
@@ -14,6 +15,8 @@ Four laws more, each off unless it is asked for:
 
 [1] Breslau, Cao, Fan, Phillips, Shenker, INFOCOM 1999. [2] Yang, Yue, Rashmi, OSDI 2020.
 [3] Yang, Zhang, Qiu, Yue, Rashmi, *FIFO queues are all you need for cache eviction*, SOSP 2023, section 3.
+[4] Patel et al., *Splitwise*, ISCA 2024: a coefficient of variation of 1.09 for chat, 13 for code completion.
+[5] Xiang et al., *ServeGen*, arXiv:2505.09999: gamma and Weibull gaps, client by client.
 """
 
 from __future__ import annotations
@@ -49,7 +52,7 @@ def generate(spec: GeneratedWorkload, seed: int) -> Workload:
     names, objects = np.unique(drawn, return_inverse=True)
     return Workload(
         "generated",
-        f"generated: zipf {spec.zipf_alpha:g}, {spec.arrivals} {spec.rate_per_s:g}/s, seed {seed}",
+        f"generated: zipf {spec.zipf_alpha:g}, {_arrivals(spec)}, seed {seed}",
         times - times[0],
         objects.astype(np.int64),
         own_sizes[names % spec.objects][objects],
@@ -107,10 +110,18 @@ def _callers(spec: GeneratedWorkload, objects: Ints, rng: np.random.Generator) -
     return np.where(owned[objects], owners[objects], anybody).astype(np.int32)
 
 
+def _arrivals(spec: GeneratedWorkload) -> str:
+    uneven = f" of CV {spec.arrivals_cv:g}" if spec.arrivals == "gamma" else ""
+    return f"{spec.arrivals}{uneven} {spec.rate_per_s:g}/s"
+
+
 def _gaps(spec: GeneratedWorkload, rng: np.random.Generator) -> NDArray[np.float64]:
     mean = 1 / spec.rate_per_s
     if spec.arrivals == "constant":
         return np.full(spec.requests, mean)
+    if spec.arrivals == "gamma":
+        uneven = spec.arrivals_cv**2
+        return rng.gamma(1 / uneven, mean * uneven, spec.requests)
     gaps = rng.exponential(mean, spec.requests)
     if spec.arrivals == "poisson":
         return gaps

@@ -57,14 +57,17 @@ class Lines:
 
 
 def simulated_lines(rig: Rig, scenario: Scenario) -> Lines:
-    """Return lines to a stand-in for Redis, empty at first, that answers after the rig's delay."""
+    """Return lines to a stand-in for Redis, empty at first, that answers after the rig's delay.
+
+    Where the scenario needs no Redis, nobody asks it, and it is not named as what answered.
+    """
 
     def at(rtt_ms: float | None) -> Line:
         world, faults = scenario.world.at(rtt_ms), SimulatedFaults()
         endpoint = simulated_endpoint(rig.simulated_delay_ms(world), faults)
         return Line(world, endpoint, faults.strike)
 
-    return Lines("simulated", "fakeredis", at)
+    return Lines("simulated", "fakeredis" if rig.served_by(scenario) is None else "in process", at)
 
 
 @contextmanager

@@ -137,6 +137,36 @@ METRICS = _table(
         "server_peak_bytes", "peak size of the service", "bytes", "lower", "ratio", 0,
         "The most memory the service's process held since it started.",
     ),
+    Metric(
+        "added_wait_mean_ms", "mean added wait", "ms", "lower", "difference", 2,
+        "How long a text waited on average, for company or for quota, before its request was sent.",
+        margin=0.5,
+    ),
+    Metric(
+        "added_wait_p95_ms", "added wait, p95", "ms", "lower", "difference", 2,
+        "95 of 100 texts waited at most this long before their request was sent.", margin=1.0,
+    ),
+    Metric(
+        "requests_per_text", "requests per text", "requests", "lower", "ratio", 4,
+        "How many requests a text took on average, refused and repeated ones included.",
+    ),
+    Metric(
+        "cost_vs_offline", "cost against the best possible", "times", "lower", "ratio", 3,
+        "Waiting and requests, each request at its worth, over those of the best schedule there is for "
+        "somebody who knows all arrivals in advance, quotas aside.",
+    ),
+    Metric(
+        "in_deadline_share", "share of calls in time", "", "higher", "difference", 4,
+        "Share of calls that were answered before their deadline.", margin=0.001,
+    ),
+    Metric(
+        "refused_share", "share of requests refused for quota", "", "lower", "difference", 4,
+        "Share of requests that were answered with 429: the quota was spent.", margin=0.001,
+    ),
+    Metric(
+        "dollars_per_million_texts", "price of a million texts", "$", "lower", "ratio", 2,
+        "What the model charges at list price for the texts that were sent.",
+    ),
 )  # fmt: skip
 """Every metric, by name, in the order reports show them."""
 

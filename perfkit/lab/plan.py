@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from perfkit.errors import ScenarioError
@@ -27,11 +27,13 @@ __all__ = ["Plan", "over_rounds"]
 class Plan:
     """The trials of one scenario.
 
-    `modelled_knobs` are the rig's: the axes its model covers in one pass.
+    `modelled_knobs` are the rig's: the axes its model covers in one pass; `idle_knobs` names those that do
+    nothing under given settings, and of which no more than one value is tried.
     """
 
     scenario: Scenario
     modelled_knobs: tuple[str, ...]
+    idle_knobs: Callable[[Settings], frozenset[str]] = lambda _settings: frozenset()
 
     @property
     def baseline(self) -> Settings:
@@ -121,13 +123,18 @@ class Plan:
         self, stage: Stage, combinations: Iterable[Mapping[str, Value]], *, rounds: int
     ) -> list[Trial]:
         """Each setting so many times, or at least once at each round trip."""
-        settings = {s.fingerprint: s for s in (replaced(self.baseline, knobs) for knobs in combinations)}
+        settings = {s.fingerprint: s for s in map(self._without_idle, combinations)}
         rounds = max(rounds, len(self.scenario.world.rtts_ms))
         return [
             self._trial(stage, arm, own, number, self.scenario.seed)
             for arm, own in settings.items()
             for number in range(rounds)
         ]
+
+    def _without_idle(self, knobs: Mapping[str, Value]) -> Settings:
+        """The settings of a combination, knobs that do nothing in it left as they are today."""
+        idle = self.idle_knobs(replaced(self.baseline, knobs))
+        return replaced(self.baseline, {path: value for path, value in knobs.items() if path not in idle})
 
     def _rounds(
         self, stage: Stage, arms: Mapping[str, Mapping[str, Value]], rounds: int, seed: int
@@ -177,7 +184,7 @@ class Plan:
         measure, traffic = self.scenario.measure, self.scenario.traffic
         if measure is None or traffic is None:
             return
-        round_s = measure.requests // measure.rounds / measure.rate_per_s
+        round_s = measure.requests // measure.rounds / measure.asked_per_s
         if traffic.faults and traffic.quiet_after_s >= round_s:
             raise ScenarioError(
                 f"The last fault is over {traffic.quiet_after_s:g} s into a round, but a measured round "

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from perfkit.errors import ScenarioError, SettingsError
 from perfkit.knobs import KnobInfo, Value, find_knob
+from perfkit.lab.embed.traffic import Vertex
 from perfkit.lab.metrics import find_metric
 from perfkit.lab.results import Record
 from perfkit.lab.traffic import Traffic
@@ -48,13 +49,19 @@ class GeneratedWorkload(Record):
     objects: Annotated[int, Field(ge=1, le=10_000_000)]
     zipf_alpha: Annotated[float, Field(ge=0, le=3)] = 0.9
     """Popularity of the k-th object is proportional to k^-alpha; 0 makes all alike."""
-    arrivals: Literal["poisson", "constant", "burst"] = "poisson"
+    arrivals: Literal["poisson", "constant", "burst", "gamma"] = "poisson"
     rate_per_s: Annotated[float, Field(gt=0)] = 100.0
+    arrivals_cv: Annotated[float, Field(gt=0, le=30)] = 1.0
+    """How uneven the gaps are, for `gamma` alone: their standard deviation over their mean. 1 is Poisson;
+    recorded were 1.09 for chat and 13 for code completion (Patel et al., ISCA 2024)."""
     burst_factor: Annotated[float, Field(ge=1)] = 5.0
     """In a burst, arrivals come this many times as fast as on average; bursts take a tenth of the time."""
     mean_bytes: Annotated[int, Field(ge=1)] = 1_000
     size_sigma: Annotated[float, Field(ge=0, le=4)] = 1.0
     """Spread of the lognormal sizes; 0 makes all sizes equal."""
+    tokens: str | None = None
+    """A distribution (`field,tokens,prob`) that gives each object its size, four bytes a token, in place of
+    the lognormal law; beside the scenario file, or absolute."""
     scan_share: Annotated[float, Field(ge=0, le=0.9)] = 0.0
     """Share of requests that belong to scans: objects nobody else asks for, each once, one after another."""
     scan_length: Annotated[int, Field(ge=1, le=1_000_000)] = 500
@@ -77,9 +84,20 @@ class TraceWorkload(Record):
     kind: Literal["trace"]
     path: str
     """Beside the scenario file, or absolute; may be compressed (.gz, .xz, .bz2, .zst)."""
-    format: Literal["auto", "csv", "cache2k", "oracle-general", "perfkit"] = "auto"
+    format: Literal["auto", "csv", "cache2k", "oracle-general", "perfkit", "azure-llm", "servegen"] = "auto"
     rate_per_s: Annotated[float, Field(gt=0)] | None = None
     """Spaces requests of a trace without times evenly; refused for a trace that has times."""
+    start_s: Annotated[float, Field(ge=0)] = 0.0
+    """Where the part that is used begins, in the trace's own time."""
+    span_s: Annotated[float, Field(gt=0)] | None = None
+    """How long it is; null is to the end, and of `servegen` one window of 600 s."""
+    requests: Annotated[int, Field(ge=1, le=50_000_000)] | None = None
+    """The first so many of the part; null is all of them."""
+    speed: Annotated[float, Field(gt=0, le=10_000)] = 1.0
+    """By how much time is compressed: at 20 an hour passes in three minutes, and all else stays as it is."""
+    tokens: str | None = None
+    """A distribution (`field,tokens,prob`) that gives each object its size, four bytes a token, in place of
+    the trace's own; beside the scenario file, or absolute."""
 
 
 class World(Record):
@@ -197,9 +215,16 @@ class Measure(Record):
     """How many requests each arm is asked in all, after the warm-up, shared out over the rounds."""
     warmup: Annotated[int, Field(ge=0)] = 20_000
     rounds: Annotated[int, Field(ge=6, le=200)] = 12
-    rate_per_s: Annotated[float, Field(gt=0)] = 1_500.0
-    """How fast requests arrive on the wall clock; the cache's clock runs faster by the same factor."""
+    rate_per_s: Annotated[float, Field(gt=0)] | None = 1_500.0
+    """How fast requests arrive on the wall clock; the cache's clock runs faster by the same factor. Null
+    is as they come, which the rig `vertex` wants and no other takes: a batch window shrinks with no trace."""
     finalists: Annotated[int, Field(ge=1, le=16)] = 2
+
+    @property
+    def asked_per_s(self) -> float:
+        """How fast requests arrive, where it is the measurement's to say."""
+        assert self.rate_per_s is not None  # noqa: S101  # refused with the scenario
+        return self.rate_per_s
 
 
 class Confirm(Record):
@@ -213,13 +238,16 @@ class Scenario(Record):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
     question: str
-    rig: Literal["cache", "pools", "asgi"]
+    rig: Literal["cache", "pools", "asgi", "vertex"]
     workload: Annotated[GeneratedWorkload | TraceWorkload, Field(discriminator="kind")]
     world: World = World()
     traffic: Traffic | None = None
     """What the requests are; only for the rig `pools`, which has a default for it."""
     http: Http | None = None
     """Who asks and for what; only for the rig `asgi`, which has a default for it."""
+    vertex: Vertex | None = None
+    """What is asked of the model, and what the project grants; only for the rig `vertex`, which has a default
+    for it."""
     baseline: dict[str, Value] = Field(default_factory=dict)
     """Knobs of the settings in use today that differ from the defaults."""
     axes: dict[str, Axis]
@@ -241,6 +269,11 @@ class Scenario(Record):
         """The requests over HTTP, or the usual ones where none are named: one client that accepts all."""
         return self.http or Http()
 
+    @property
+    def vertex_or_usual(self) -> Vertex:
+        """What is asked of Vertex AI, or the usual where nothing is said: single texts, no quota."""
+        return self.vertex or Vertex()
+
     @field_validator("baseline")
     @classmethod
     def _baseline_is_legal(cls, baseline: dict[str, Value]) -> dict[str, Value]:
@@ -255,13 +288,27 @@ class Scenario(Record):
             _admit(path, axis_values(path, axis))
         return axes
 
+    @model_validator(mode="after")
+    def _fits_its_rig(self) -> Scenario:
+        if self.vertex is not None and self.rig != "vertex":
+            raise ValueError(f"the part vertex is for the rig vertex, and this is {self.rig}; remove it")
+        paced = self.measure is not None and self.measure.rate_per_s is not None
+        if self.rig == "vertex" and paced:
+            raise ValueError(
+                "a batch window shrinks with no trace, so the rig vertex plays requests as they come: write "
+                "measure.rate_per_s: null, and workload.speed or workload.rate_per_s to have them come faster"
+            )
+        if self.rig != "vertex" and self.measure is not None and not paced:
+            raise ValueError("measure.rate_per_s may be null for the rig vertex only; write a rate")
+        return self
+
     def quick(self) -> Scenario:
         """The same question on a fraction of the requests: to see that everything works, not to decide.
 
-        Where faults are planned rounds stay as long as they are, and are only fewer. A service over HTTP is
-        asked at its own pace, so it is asked least.
+        Where faults are planned rounds stay as long as they are, and are only fewer. A service over HTTP and
+        Vertex AI are asked at their own pace, so they are asked least.
         """
-        least = 300 if self.rig == "asgi" else 1_200
+        least = 300 if self.rig in ("asgi", "vertex") else 1_200
         faulty = self.traffic is not None and bool(self.traffic.faults)
         simulated = self.simulate.requests if faulty else 600
         changes: dict[str, object] = {
@@ -271,7 +318,7 @@ class Scenario(Record):
         if self.measure is not None:
             changes["measure"] = Measure(
                 requests=self.measure.requests // self.measure.rounds * 6 if faulty else least,
-                warmup=min(self.measure.warmup, 2_000),
+                warmup=min(self.measure.warmup, 100 if self.rig == "vertex" else 2_000),
                 rounds=6,
                 finalists=1,
                 rate_per_s=self.measure.rate_per_s,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from perfkit.lab.arrivals import TokenLaw
 from perfkit.lab.generate import generate
 from perfkit.lab.scenario import GeneratedWorkload, TraceWorkload
 from perfkit.lab.traces import read_trace
-from perfkit.lab.workload import Workload
+from perfkit.lab.workload import Stretch, Workload
 
 __all__ = ["load_workload"]
 
@@ -18,6 +19,18 @@ def load_workload(spec: GeneratedWorkload | TraceWorkload, *, seed: int, folder:
     Raises:
         WorkloadError: a trace cannot be read.
     """
+    tokens = folder / spec.tokens if spec.tokens else None
     if isinstance(spec, GeneratedWorkload):
-        return generate(spec, seed)
-    return read_trace(folder / spec.path, format=spec.format, rate_per_s=spec.rate_per_s)
+        made = generate(spec, seed)
+        if tokens is None:
+            return made
+        return made.sized(TokenLaw.read(tokens).sizes(made.n_objects, seed), by=tokens.name)
+    return read_trace(
+        folder / spec.path,
+        format=spec.format,
+        rate_per_s=spec.rate_per_s,
+        stretch=Stretch(spec.start_s, spec.span_s, spec.requests),
+        speed=spec.speed,
+        tokens=tokens,
+        seed=seed,
+    )

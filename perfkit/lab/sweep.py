@@ -69,7 +69,7 @@ def run(
     plan = plan_of(question)
     workload = load_workload(question.workload, seed=question.seed, folder=beside)
     plan.check_length(len(workload))
-    environment = fingerprint() | {"workload": workload.digest}
+    environment = fingerprint() | {"workload": workload.digest, "requests": workload.origin}
     if resumed:
         comparable(resumed.environment, environment)
     folder = resumed or RunFolder.create(out, _with_absolute_path(question, beside), environment)
@@ -219,7 +219,7 @@ def plan_of(scenario: Scenario) -> Plan:
             )
     if not rig.simulates:
         _refuse_what_nothing_would_try(scenario, rig)
-    return Plan(scenario, rig.modelled_knobs)
+    return Plan(scenario, rig.modelled_knobs, rig.idle_knobs)
 
 
 def _refuse_what_nothing_would_try(scenario: Scenario, rig: Rig) -> None:
@@ -251,11 +251,12 @@ def _fits(asked: Asked, results: Iterable[TrialResult]) -> list[Fit]:
 
 
 def _with_absolute_path(scenario: Scenario, beside: Path) -> Scenario:
-    """The scenario as a run folder keeps it: a trace is found from anywhere."""
-    if scenario.workload.kind == "generated":
+    """The scenario as a run folder keeps it: a trace and a distribution are found from anywhere."""
+    named = {name: getattr(scenario.workload, name, None) for name in ("path", "tokens")}
+    found = {name: str((beside / path).resolve()) for name, path in named.items() if path}
+    if not found:
         return scenario
-    path = (beside / scenario.workload.path).resolve()
-    return scenario.model_copy(update={"workload": scenario.workload.model_copy(update={"path": str(path)})})
+    return scenario.model_copy(update={"workload": scenario.workload.model_copy(update=found)})
 
 
 def _then(record: Callable[[TrialResult], None], step: Callable[[], None]) -> Callable[[TrialResult], None]:

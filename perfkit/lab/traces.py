@@ -5,6 +5,7 @@
     oracle-general  libCacheSim's packed records: u32 time, u64 object, u32 size, i64 next use
     perfkit         what `perfkit.cache.record.Recorder` writes, known by its first line, not by its name; the
                     workload keeps the share of keys that was recorded and the total of requests
+    azure-llm, servegen    arrivals at language models, known by their first lines (`perfkit.lab.arrivals`)
 
 Each may be compressed: .gz, .bz2, .xz, .zst (a recording: .gz). Times in whole seconds are spread evenly
 within their second: nobody sends a second's requests all at once, though the recorder's clock says so.
@@ -12,46 +13,59 @@ within their second: nobody sends a second's requests all at once, though the re
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perfkit.cache.record_file import header_of, whole_text
-from perfkit.errors import WorkloadError, did_you_mean
-from perfkit.lab.workload import Workload
+from perfkit.errors import WorkloadError
+from perfkit.lab import arrivals
+from perfkit.lab.trace_files import PACKED, bytes_of, check_sizes, column_of, first_fields, refuse_going_back
+from perfkit.lab.workload import Stretch, Workload
 
 __all__ = ["read_trace"]
 
-_OPENERS: dict[str, Callable[..., Any]] = {
-    ".gz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-}
 _ORACLE = np.dtype([("time", "<u4"), ("object", "<u8"), ("size", "<u4"), ("next_use", "<i8")])
 _DEFAULT_BYTES = 1_000
-_MOST_BYTES = 1 << 30
-_FORMATS = ("csv", "cache2k", "oracle-general", "perfkit")
+_FORMATS = ("csv", "cache2k", "oracle-general", "perfkit", "azure-llm", "servegen")
 
 
-def read_trace(path: Path, *, format: str = "auto", rate_per_s: float | None = None) -> Workload:  # noqa: A002
+def read_trace(
+    path: Path,
+    *,
+    format: str = "auto",  # noqa: A002  # as scenarios call it
+    rate_per_s: float | None = None,
+    stretch: Stretch | None = None,
+    speed: float = 1.0,
+    tokens: Path | None = None,
+    seed: int = 1,
+) -> Workload:
     """Read a recorded workload.
 
     Args:
         path: The file, compressed or not.
-        format: One of the formats above, or `auto` to go by the file's name.
+        format: One of the formats above, or `auto` to go by the file's first line and its name.
         rate_per_s: Spaces the requests of a trace without times.
+        stretch: Which part of it; all of it unless said, and of `servegen` one window.
+        speed: By how much its time is compressed: 20 lets an hour pass in three minutes.
+        tokens: A distribution that gives each object its size, in place of the trace's own.
+        seed: Of what is drawn: `servegen`'s gaps, and sizes from a distribution.
 
     Raises:
         WorkloadError: the file is missing, empty, torn, unsorted, or not what it should be.
     """
+    stretch = stretch or Stretch()
+    workload = _whole(path, format, rate_per_s, stretch, seed).within(stretch)
+    if tokens is not None:
+        own = arrivals.TokenLaw.read(tokens).sizes(workload.n_objects, seed)
+        workload = workload.sized(own, by=tokens.name)
+    return workload.at_speed(speed)
+
+
+def _whole(path: Path, format: str, rate_per_s: float | None, stretch: Stretch, seed: int) -> Workload:  # noqa: A002  # as above
     if format in ("auto", "perfkit"):
         recorded = _recorded(path)
         if recorded is not None:
@@ -62,21 +76,31 @@ def read_trace(path: Path, *, format: str = "auto", rate_per_s: float | None = N
                 file=str(path),
                 line=1,
             )
-    data = _bytes_of(path)
+    data = bytes_of(path)
     if not data:
         raise WorkloadError("The trace is empty. Name a file with at least one request.", file=str(path))
-    kind = _kind(path) if format == "auto" else format
-    if kind == "csv":
+    kind = _kind(path, data) if format == "auto" else format
+    name, origin = path.name.split(".")[0], f"trace: {path.name}"
+    if kind in ("azure-llm", "servegen"):
+        _refuse_rate(rate_per_s, path)
+        if kind == "azure-llm":
+            times, sizes = arrivals.azure_llm(data, path)
+        else:
+            times, sizes = arrivals.servegen(data, path, seed=seed, stretch=stretch), None
+            origin = f"rates: {path.name}, seed {seed}"
+        names: NDArray[np.generic] = np.arange(len(times))
+    elif kind == "csv":
         times, names, sizes = _csv(data, path)
+        times = _timed(times, len(names), rate_per_s, path)
     elif kind == "oracle-general":
         times, names, sizes = _oracle_general(data, path)
+        times = _timed(times, len(names), rate_per_s, path)
     else:
-        times, names, sizes = None, _cache2k(data, path), None
-    times = _timed(times, len(names), rate_per_s, path)
-    objects = _numbered(names)
+        names, sizes = _cache2k(data, path), None
+        times = _timed(None, len(names), rate_per_s, path)
     if sizes is None:
-        sizes = np.full(len(names), _DEFAULT_BYTES, dtype=np.int32)
-    return Workload(path.name.split(".")[0], f"trace: {path.name}", times, objects, sizes.astype(np.int32))
+        sizes = np.full(len(names), _DEFAULT_BYTES, dtype=np.int64)
+    return Workload(name, origin, times, _numbered(names), sizes.astype(np.int32))
 
 
 def _recorded(path: Path) -> bytes | None:
@@ -118,8 +142,8 @@ def _last_known(objects: NDArray[np.int64], sizes: NDArray[np.int64] | None) -> 
     return np.where(told, sizes, known[objects]).astype(np.int32)
 
 
-def _kind(path: Path) -> str:
-    suffixes = [suffix for suffix in path.suffixes if suffix not in (*_OPENERS, ".zst")]
+def _kind(path: Path, data: bytes) -> str:
+    suffixes = [suffix for suffix in path.suffixes if suffix not in PACKED]
     known = {".csv": "csv", ".trace": "cache2k", ".bin": "oracle-general", ".oraclegeneral": "oracle-general"}
     last = suffixes[-1].lower() if suffixes else ""
     if last not in known:
@@ -127,38 +151,16 @@ def _kind(path: Path) -> str:
             f"The name does not tell the format. Say in the scenario, format: one of {', '.join(_FORMATS)}.",
             file=str(path),
         )
-    return known[last]
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        if path.suffix == ".zst":
-            import zstandard
-
-            with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
-                data: bytes = stream.read()
-            return data
-        with _OPENERS.get(path.suffix, open)(path, "rb") as opened:
-            unpacked: bytes = opened.read()
-            return unpacked
-    except FileNotFoundError:
-        beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+    if known[last] != "csv":
+        return known[last]
+    by_header = arrivals.kind_by_header(first_fields(data, path))
+    if by_header == "tokens":
         raise WorkloadError(
-            f"There is no such trace.{did_you_mean(path.name, beside)}", file=str(path)
-        ) from None
-    except IsADirectoryError:
-        raise WorkloadError("This is a folder. Name a trace file in it.", file=str(path)) from None
-    except (EOFError, OSError, lzma.LZMAError, zlib.error, ValueError) as trouble:
-        raise WorkloadError(
-            f"The file cannot be unpacked: {trouble}. It is torn, or not what its name says; fetch it again.",
+            "This says how many tokens requests have, not when they come. Name it as workload.tokens.",
             file=str(path),
-        ) from None
-    except Exception as trouble:  # zstandard's error class is only known once it is imported
-        if type(trouble).__name__ != "ZstdError":
-            raise
-        raise WorkloadError(
-            f"The file cannot be unpacked: {trouble}. Fetch it again.", file=str(path)
-        ) from None
+            line=1,
+        )
+    return by_header or "csv"
 
 
 def _csv(
@@ -166,14 +168,7 @@ def _csv(
 ) -> tuple[NDArray[np.float64], NDArray[np.generic], NDArray[np.int64] | None]:
     import pandas as pd
 
-    first = data[:4096].split(b"\n", 1)[0].decode("utf-8", "replace").strip()
-    if "\0" in first or "\ufffd" in first:
-        raise WorkloadError(
-            "This is not text. Name the format in the scenario if it is a binary trace.",
-            file=str(path),
-            line=1,
-        )
-    fields = [field.strip() for field in first.split(",")]
+    fields = first_fields(data, path)
     headed = not _is_number(fields[0])
     columns = fields if headed else ["t_s", "obj", "size"][: len(fields)]
     missing = [name for name in ("t_s", "obj") if name not in columns]
@@ -198,51 +193,17 @@ def _csv(
     shift = 2 if headed else 1
     if not len(table):
         raise WorkloadError("The trace has a header and no request.", file=str(path), line=1)
-    times = _column(table["t_s"], "t_s", path, shift)
+    times = column_of(table["t_s"], "t_s", path, shift)
     if table["obj"].isna().any():
         line = int(table["obj"].isna().to_numpy().argmax()) + shift
         raise WorkloadError("obj is missing: the line is torn.", file=str(path), line=line)
     sizes = None
     if "size" in table.columns:
-        numbers = _column(table["size"], "size", path, shift)
-        _check_sizes(numbers, path, shift)
+        numbers = column_of(table["size"], "size", path, shift)
+        check_sizes(numbers, path, shift)
         sizes = numbers.astype(np.int64)
-    back = np.flatnonzero(np.diff(times) < 0)
-    if len(back):
-        line = int(back[0]) + 1 + shift
-        raise WorkloadError(
-            f"The time goes back from {times[back[0]]:g} to {times[back[0] + 1]:g}. Sort the trace by t_s.",
-            file=str(path),
-            line=line,
-        )
+    refuse_going_back(times, path, shift, "t_s")
     return times, table["obj"].to_numpy(), sizes
-
-
-def _column(column: object, name: str, path: Path, shift: int) -> NDArray[np.float64]:
-    import pandas as pd
-
-    numbers: NDArray[np.float64] = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)  # type: ignore[call-overload]  # a Series
-    bad = np.flatnonzero(~np.isfinite(numbers))
-    if len(bad):
-        line = int(bad[0]) + shift
-        value = column.iloc[bad[0]]  # type: ignore[attr-defined]  # a Series
-        if pd.isna(value):
-            raise WorkloadError(f"{name} is missing: the line is torn.", file=str(path), line=line)
-        raise WorkloadError(f"{name} {str(value)!r} is not a number.", file=str(path), line=line)
-    return numbers
-
-
-def _check_sizes(sizes: NDArray[np.float64], path: Path, shift: int | None) -> None:
-    """Refuse what cannot be an object's size; `shift` leads from index to line, where there are lines."""
-    odd = np.flatnonzero((sizes < 0) | (sizes > _MOST_BYTES))
-    if len(odd):
-        line = None if shift is None else int(odd[0]) + shift
-        record = "" if shift is not None else f" of record {odd[0]}"
-        raise WorkloadError(
-            f"size {sizes[odd[0]]:g}{record} is refused: an object has 0 to {_MOST_BYTES} bytes.",
-            file=str(path),
-            line=line,
-        )
 
 
 def _is_number(text: str) -> bool:
@@ -264,7 +225,7 @@ def _oracle_general(
         raise WorkloadError(
             f"The time goes back at record {at}: not this format, or not sorted.", file=str(path)
         )
-    _check_sizes(records["size"].astype(np.float64), path, None)
+    check_sizes(records["size"].astype(np.float64), path, None)
     return times, records["object"], records["size"].astype(np.int64)
 
 
@@ -291,8 +252,7 @@ def _timed(
                 file=str(path),
             )
         return np.arange(requests) / rate_per_s
-    if rate_per_s is not None:
-        raise WorkloadError("This trace has times of its own. Remove rate_per_s.", file=str(path))
+    _refuse_rate(rate_per_s, path)
     in_whole_seconds = bool((times == np.floor(times)).all())
     times = times - times[0]
     if in_whole_seconds:
@@ -300,6 +260,11 @@ def _timed(
         counts = np.searchsorted(times, times, side="right") - starts
         times = times + (np.arange(requests) - starts) / counts
     return times
+
+
+def _refuse_rate(rate_per_s: float | None, path: Path) -> None:
+    if rate_per_s is not None:
+        raise WorkloadError("This trace has times of its own. Remove rate_per_s.", file=str(path))
 
 
 def _numbered(names: NDArray[np.generic]) -> NDArray[np.int64]:

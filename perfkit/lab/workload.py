@@ -9,7 +9,20 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Workload"]
+from perfkit.errors import WorkloadError
+
+__all__ = ["Stretch", "Workload"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a recorded workload, in its own time."""
+
+    start_s: float = 0.0
+    span_s: float | None = None
+    """Up to its end unless said."""
+    requests: int | None = None
+    """The first so many of the part; all of them unless said."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,3 +99,41 @@ class Workload:
             if self.total_requests is None or not len(self)
             else round(self.total_requests * min(requests, len(self)) / len(self)),
         )
+
+    def within(self, stretch: Stretch) -> Workload:
+        """Return a part of it, its times counted from its first request.
+
+        Raises:
+            WorkloadError: nobody asked in it.
+        """
+        end_s = float("inf") if stretch.span_s is None else stretch.start_s + stretch.span_s
+        begin, end = np.searchsorted(self.times_s, (stretch.start_s, end_s), side="left").tolist()
+        if stretch.requests is not None:
+            end = min(end, begin + stretch.requests)
+        if begin == 0 and end == len(self) and not self.times_s[:1].any():
+            return self
+        if begin == end:
+            raise WorkloadError(
+                f"Nobody asked from {stretch.start_s:g} s on for {end_s - stretch.start_s:g} s; the trace is "
+                f"{self.span_s:g} s long. Name another stretch: workload.start_s, workload.span_s."
+            )
+        part = replace(
+            self,
+            origin=f"{self.origin}, from {stretch.start_s:g} s on" if stretch.start_s else self.origin,
+            times_s=self.times_s[begin:] - self.times_s[begin],
+            objects=self.objects[begin:],
+            sizes=self.sizes[begin:],
+            callers=None if self.callers is None else self.callers[begin:],
+            total_requests=None,
+        )
+        return part.head(end - begin)
+
+    def at_speed(self, speed: float) -> Workload:
+        """Return the same requests in time compressed so many times, and say so in the origin."""
+        if speed == 1:
+            return self
+        return replace(self, origin=f"{self.origin}, x{speed:g}", times_s=self.times_s / speed)
+
+    def sized(self, own: NDArray[np.int32], *, by: str) -> Workload:
+        """Return the same requests for objects of other sizes, one an object."""
+        return replace(self, origin=f"{self.origin}, tokens by {by}", sizes=own[self.objects])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from perfkit.lab.choose import Choice
@@ -27,6 +27,8 @@ class RunView:
     tfvars: str
     command: str
     """What reproduces the run."""
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    """What the rig found out before it modelled, where it had to."""
 
     def played(self, arm: str) -> list[TrialResult]:
         """The sound measured rounds of an arm."""

@@ -40,6 +40,9 @@ class Coin:
     def check(self, scenario: Scenario) -> None:
         """Any will do."""
 
+    def idle_knobs(self, settings: Settings) -> frozenset[str]:
+        return frozenset()
+
     def calibrated(self, settings: Sequence[Settings], asked: Asked) -> dict[str, Any]:
         self.calibrations += 1
         return {"settings": len(settings)} if not self.simulates else {}

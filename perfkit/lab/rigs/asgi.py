@@ -87,6 +87,10 @@ class AsgiRig:
                     path=metric,
                 )
 
+    def idle_knobs(self, settings: Settings) -> frozenset[str]:
+        """None is known to do nothing."""
+        return frozenset()
+
     def calibrated(self, settings: Sequence[Settings], asked: Asked) -> dict[str, Any]:
         """Time the shipping codecs and filters on this workload's answers; takes some seconds."""
         _check_size(asked.workload)
@@ -98,7 +102,7 @@ class AsgiRig:
         """Model the requests a simulation would count, at the rate they are measured at."""
         stage, measure = asked.scenario.simulate, asked.scenario.measure
         counted = np.arange(stage.warmup, min(stage.warmup + stage.requests, len(asked.workload)))
-        rate_per_s = measure.rate_per_s if measure else asked.workload.rate_per_s
+        rate_per_s = measure.asked_per_s if measure else asked.workload.rate_per_s
         model = _model_of(asked)
         return [model.metrics(one, counted, rate_per_s=rate_per_s) for one in settings]
 
@@ -140,7 +144,7 @@ class AsgiRig:
         model = _model_of(asked)
         starts = [stage.warmup + row.trial.round * per_round for row in rows]
         by_round = [
-            model.metrics(settings, np.arange(start, start + per_round), rate_per_s=stage.rate_per_s)
+            model.metrics(settings, np.arange(start, start + per_round), rate_per_s=stage.asked_per_s)
             for start in starts
         ]
         modelled, measured = pooled_levels(by_round), pooled_levels([row.metrics for row in rows])

@@ -70,6 +70,10 @@ class CacheRig:
         """Redis answers."""
         return None
 
+    def idle_knobs(self, settings: Settings) -> frozenset[str]:
+        """None is known to do nothing."""
+        return frozenset()
+
     def calibrated(self, settings: Sequence[Settings], asked: Asked) -> dict[str, Any]:
         """Nothing is asked of the machine: the model counts, and times no processor."""
         return {}

@@ -48,6 +48,10 @@ class PoolsRig:
         """Redis answers."""
         return None
 
+    def idle_knobs(self, settings: Settings) -> frozenset[str]:
+        """None is known to do nothing."""
+        return frozenset()
+
     def calibrated(self, settings: Sequence[Settings], asked: Asked) -> dict[str, Any]:
         """Nothing is asked of the machine: the model counts, and times no processor."""
         return {}
@@ -103,7 +107,7 @@ class PoolsRig:
         found = []
         for rtt_ms in sorted({row.trial.rtt_ms for row in rows}, key=lambda rtt_ms: rtt_ms or 0.0):
             world = scenario.world.at(rtt_ms)
-            modelled = modelled_response(settings.pools, traffic, world, rate_per_s=stage.rate_per_s)
+            modelled = modelled_response(settings.pools, traffic, world, rate_per_s=stage.asked_per_s)
             measured = pooled_levels([row.metrics for row in rows if row.trial.rtt_ms == rtt_ms])
             found.append(
                 Fit(

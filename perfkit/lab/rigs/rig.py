@@ -89,6 +89,10 @@ class Rig(Protocol):
         """
         ...
 
+    def idle_knobs(self, settings: Settings) -> frozenset[str]:
+        """Name the knobs that do nothing under these settings: no other value of theirs is tried."""
+        ...
+
     def calibrated(self, settings: Sequence[Settings], asked: Asked) -> dict[str, Any]:
         """Find out about this machine what modelling these settings takes; empty where it takes nothing.
 

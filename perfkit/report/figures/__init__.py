@@ -16,6 +16,7 @@ from perfkit.report.figures.responses import responses
 from perfkit.report.figures.rounds import rounds
 from perfkit.report.figures.settings import settings
 from perfkit.report.figures.surface import surface
+from perfkit.report.figures.waiting import waiting
 from perfkit.report.view import RunView
 
 __all__ = ["ABSENT", "FIGURES", "Figure"]
@@ -23,6 +24,7 @@ __all__ = ["ABSENT", "FIGURES", "Figure"]
 FIGURES: Mapping[str, Callable[[RunView], Figure | None]] = {
     "surface": surface,
     "curve": curve,
+    "waiting": waiting,
     "settings": settings,
     "distance": distance,
     "effects": effects,
@@ -35,6 +37,7 @@ FIGURES: Mapping[str, Callable[[RunView], Figure | None]] = {
 ABSENT: Mapping[str, str] = {
     "surface": "No surface is drawn: it needs modelled trials over two numeric axes, at one round trip.",
     "curve": "No modelled curve is drawn: it needs modelled trials at several round trips to Redis.",
+    "waiting": "Waiting is not held against requests: nothing was asked of Vertex AI.",
     "settings": "Simulated settings are not compared: fewer than three were simulated.",
     "distance": "Distances are not compared: the scenario names only one round trip to Redis.",
     "effects": "No effects are drawn: no finalist was compared with the baseline.",
