@@ -1,8 +1,9 @@
 """Vertex: what waiting for company costs and brings, under quota and without, beside named peers.
 
-Each question is a file of `vertex_questions/`. Recorded arrivals lie beside the checkout, in shared/data/arrivals;
-`ARRIVALS` names another folder, and every trace in it is asked. Where there are none, arrivals are generated. A
-peer that is not installed is left out, and the table says so (`bash scripts/peers.sh`).
+Each question is a file of `vertex_questions/`. Recorded arrivals lie beside the checkout, in
+shared/data/arrivals; `ARRIVALS` names another folder, and every trace in it is asked. Where there are none,
+arrivals are generated. A peer that is not installed is left out, and the table says so (`bash
+scripts/peers.sh`).
 
     [ARRIVALS=FOLDER] perfkit bench vertex [--peers] [--rounds N]
     [ARRIVALS=FOLDER] python benchmarks/vertex.py [--rounds N] [--only WORD]

@@ -1,7 +1,8 @@
-"""When texts arrive and how long they are: recorded traces where there are any, generated ones in their place.
+"""When texts arrive and how long they are: as it was recorded, or generated where nothing was.
 
-A recorded trace is of requests to language models; here each of its requests is a text to embed that has as many
-tokens as its prompt had. Sped up by 20 or 80 (`x20`) the gaps keep their shape and the rate is a busier service's.
+A recorded trace is of requests to language models; here each of its requests is a text to embed that has as
+many tokens as its prompt had. Sped up by 20 or 80 (`x20`) the gaps keep their shape and the rate is a
+busier service's.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ from pathlib import Path
 
 import numpy as np
 
-from perfkit.errors import WorkloadError
+from perfkit.lab.arrivals import BYTES_PER_TOKEN, kind_by_header
+from perfkit.lab.trace_files import bytes_of, first_fields
 from perfkit.lab.traces import read_trace
-from perfkit.lab.workload import Workload
+from perfkit.lab.workload import Stretch, Workload
 
 __all__ = ["Arrivals", "named", "rows_for_policies"]
 
 BESIDE = Path(__file__).parents[3] / "shared" / "data" / "arrivals"
-GENERATED = (
-    "There are no recorded arrivals here, so these are generated: gaps of the same spread as the recorded ones."
-)
+GENERATED = "Nothing was recorded here, so arrivals are generated, their gaps as uneven as recorded ones."
 LONGEST = 30_000
+MORNING = Stretch(start_s=3 * 86_400 + 36_000, requests=LONGEST)
+"""Of rates that were fitted to a fortnight: the fourth day, from 10:00 on."""
 BUSY_PER_S = 50.0
 """A trace with a rate above it is not sped up."""
 
@@ -47,7 +49,7 @@ class Arrivals:
         return len(self) / (self.times_s[-1] - self.times_s[0])
 
     def faster(self, times: float, *, tokens_by: int = 1) -> Arrivals:
-        """Return the same arrivals in less time, their texts shorter where so many a second would be too much."""
+        """Return the same arrivals in less time, their texts shorter where that would be too much."""
         shorter = f", tokens/{tokens_by}" if tokens_by > 1 else ""
         return Arrivals(
             f"{self.name} ×{times:g}{shorter}",
@@ -67,12 +69,14 @@ def folder() -> Path:
 
 
 def recorded() -> Iterator[Arrivals]:
-    """Yield every trace of the folder that perfkit can read, the longest cut."""
+    """Yield every trace of the folder, the longest cut; of fitted rates, what they come to one morning."""
     for path in sorted(folder().glob("*.csv*")):
-        try:
-            yield _of(read_trace(path))
-        except WorkloadError:
-            continue  # a table that belongs to a trace, such as its distribution of tokens
+        kind = kind_by_header(first_fields(bytes_of(path), path))
+        if kind == "azure-llm":
+            yield _of(read_trace(path, stretch=Stretch(requests=LONGEST)))
+        elif kind == "servegen":
+            law = path.with_name(path.name.replace("_rates", "_token_pdf"))
+            yield _of(read_trace(path, stretch=MORNING, tokens=law if law.exists() else None))
 
 
 def named(word: str) -> Arrivals | None:
@@ -101,9 +105,8 @@ def rows_for_policies() -> tuple[list[Arrivals], str]:
 
 
 def _of(workload: Workload) -> Arrivals:
-    times = workload.times_s[:LONGEST]
-    tokens = np.maximum(workload.sizes[: len(times)], 1)
-    return Arrivals(workload.name, times.tolist(), tokens.tolist())
+    tokens = np.maximum(workload.sizes // BYTES_PER_TOKEN, 1)
+    return Arrivals(workload.name, workload.times_s.tolist(), tokens.tolist())
 
 
 def _generated(name: str, *, gap_s: float, spread: float, tokens: int, count: int) -> Arrivals:

@@ -1,17 +1,18 @@
 """The peers' ways to send texts, imitated on the emulator that perfkit's service is measured on.
 
-What a peer does with a text is a few lines of its source: when it sends, how many together, how many requests at
-once, and what it does about a refusal. Those lines are imitated here, because the peers batch for a model of their
-own in the process, or not at all, and cannot be pointed at an emulated Vertex AI on a virtual clock.
+What a peer does with a text is a few lines of its source: when it sends, how many together, how many
+requests at once, and what it does about a refusal. Those lines are imitated here, because the peers batch
+for a model of their own in the process, or not at all, and cannot be pointed at an emulated Vertex AI on a
+virtual clock.
 
-    google-genai 2.34        no batching; with `retry_options`: 5 attempts, 1 s, 2 s, 4 s, 8 s and up to 1 s more
-                             (`_api_client.py`: `_RETRY_ATTEMPTS` and tenacity's `wait_exponential_jitter`)
-    aiolimiter 1.3           the package itself, `AsyncLimiter(1500, 60)`, before each text; no retries
-    a fixed window           the first text opens it, whoever comes in it shares the request, which is sealed when
-                             the window ends or 250 texts or 20,000 tokens are in it; refusals as google-genai
-    Ray Serve 2.53           `@serve.batch` by default: 10 texts, 10 ms, one batch at a time; refusals as google-genai
-    one in flight            Triton's dynamic batching without a delay, and text-embeddings-inference's queue:
-                             whatever waits when the one request before it has ended; refusals as google-genai
+    google-genai 2.34   no batching; with `retry_options` 5 attempts, 1, 2, 4, 8 s apart and up to 1 s more
+                        (`_api_client.py`: `_RETRY_ATTEMPTS`, and tenacity's `wait_exponential_jitter`)
+    aiolimiter 1.3      the package itself: `AsyncLimiter(1500, 60)` before each text; no retries
+    a fixed window      opened by the first text, shared by who comes in it, sealed when it ends or when 250
+                        texts or 20,000 tokens are in it; refusals as google-genai
+    Ray Serve 2.53      `@serve.batch` by default: 10 texts, 10 ms, one batch at a time; refusals likewise
+    one in flight       Triton's dynamic batching without a delay, text-embeddings-inference's queue:
+                        whatever waits when the one request before it has ended; refusals likewise
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Waiting and requests together, against the best that could have been done by whoever knew every arrival.
 
-The shipping policies decide on each arrival, without quota and without time in flight; the optimum is found by
-dynamic programming over the same arrivals. A cost is what all texts waited, added up, and what a request is worth
-for each request.
+The shipping policies decide on each arrival, without quota and without time in flight; the optimum is found
+by dynamic programming over the same arrivals. A cost is what all texts waited, added up, and what a request
+is worth for each request.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ async def against_the_optimum(_rounds: int) -> str:
         part
         for part in (
             table(header, lines),
-            f"Adaptive is at most the best fixed window, chosen in hindsight, and at most {AT_MOST} times the "
-            f"optimum in {kept} of {len(cells)} cells; its worst is {worst:.3f}. The milliseconds are what a "
+            f"Adaptive is at most the best fixed window, chosen in hindsight, and at most {AT_MOST} times "
+            f"the optimum in {kept} of {len(cells)} cells; its worst is {worst:.3f}. The milliseconds are what a "
             "saved request is worth of one text's waiting.",
             said,
         )

@@ -1,4 +1,4 @@
-"""Simulations share the machine's processors: they take no time of each other's, so they may run side by side."""
+"""Simulations run side by side: they have no time of their own that another's work could take from them."""
 
 from __future__ import annotations
 
