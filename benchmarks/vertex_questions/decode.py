@@ -41,7 +41,8 @@ async def _compared(texts: int, dimensions: int, rounds: int) -> str:
         if not np.array_equal(np.asarray(reader(), np.float32), [vector.values for vector in reply.vectors]):
             raise MeasurementError(f"{name} reads other numbers than were sent, so its cost says nothing.")
     arms: dict[str, Arm] = {name: Timed(_repeated(reader)) for name, reader in readers.items()}
-    readings = await interleaved(arms, rounds, turns=1 if texts > 100 else 3)
+    many = texts > 100  # a round of the peers takes a second or more
+    readings = await interleaved(arms, min(rounds, 6) if many else rounds, turns=1 if many else 3)
     rows = []
     for name, reading in readings.items():
         cost = level(reading[PROCESSOR] / 1e3)

@@ -58,8 +58,8 @@ async def against_the_optimum(_rounds: int) -> str:
         for part in (
             table(header, lines),
             f"Adaptive is at most the best fixed window, chosen in hindsight, and at most {AT_MOST} times "
-            f"the optimum in {kept} of {len(cells)} cells; its worst is {worst:.3f}. The milliseconds are what a "
-            "saved request is worth of one text's waiting.",
+            f"the optimum in {kept} of {len(cells)} cells; its worst is {worst:.3f}. The milliseconds in the "
+            "first column are what a saved request is worth of one text's waiting.",
             said,
         )
         if part
