@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -27,6 +28,8 @@ class Serving:
 @asynccontextmanager
 async def serving(transport: Transport, settings: VertexSettings) -> AsyncIterator[Serving]:
     """Open a service without a cache: what is asked for is the way to Vertex AI."""
-    service = OptimizedVertexAIService(settings=settings, transport=transport, enable_caching=False)
-    async with service:
+    rng = random.Random(1)  # noqa: S311  # jitter, not a secret
+    async with OptimizedVertexAIService(
+        settings=settings, transport=transport, enable_caching=False, rng=rng
+    ) as service:
         yield Serving(service)
