@@ -47,6 +47,7 @@ from perfkit.vertex.batching.ledger import Ledger
 from perfkit.vertex.batching.outlet import Outlet
 from perfkit.vertex.batching.packing import TokenEstimate
 from perfkit.vertex.batching.policy import BatchPolicy, Reason
+from perfkit.vertex.batching.troubles import closed, late, miscounted
 from perfkit.vertex.batching.verdict import verdict_on
 from perfkit.vertex.batching.wait import Wait
 from perfkit.vertex.counts import BatchCounts
@@ -156,7 +157,7 @@ class Batcher:
             Unavailable: it is closed.
         """
         if self._closed:
-            raise self._shut()
+            raise closed(self._model)
         if not texts:
             return []
         now = self._clock()
@@ -183,7 +184,7 @@ class Batcher:
                     await self._idle.wait()
             except TimeoutError:
                 pass
-        self._fail(list(self._live.values()), self._shut())
+        self._fail(list(self._live.values()), closed(self._model))
         tasks = [request.task for request in self._requests if request.task is not None]
         for task in tasks:
             task.cancel()
@@ -304,22 +305,24 @@ class Batcher:
             async with asyncio.timeout(timeout_s * _GRACE):
                 reply = await self._send(texts, timeout_s)
             if len(reply.vectors) != len(texts):
-                raise self._wrong(len(texts), len(reply.vectors))
+                raise miscounted(self._model, len(texts), len(reply.vectors))
         except Exception as error:  # whatever it is, somebody waits for it
             if isinstance(error, TimeoutError) and not isinstance(error, ModelTimeout):
                 error = self._late(f"within {timeout_s:.3g} s")
             away = isinstance(error, Unavailable | WrongAnswer) and not isinstance(error, QuotaExceeded)
             outlet.breaker.record(request.generation, ok=not away, failed=away)
-            reported = self._doorway.tried(request.trial, answered=False)
+            self._doorway.tried(request, answered=False)
+            reported = True
             self._failed(request, error)
         else:
             outlet.breaker.record(request.generation, ok=1)
-            reported = self._doorway.tried(request.trial, answered=True)
+            self._doorway.tried(request, answered=True)
+            reported = True
             self._answered(request, reply, self._clock() - began_s)
         finally:
             if not reported:
                 outlet.breaker.release(request.generation)
-                self._doorway.tried(request.trial, answered=False)
+                self._doorway.tried(request, answered=False)
             self._requests.discard(request)
             outlet.slots.release(bulk=request.bulk)
             self._doorway.pump()
@@ -370,7 +373,7 @@ class Batcher:
                 self._doorway.due_as_is(part, "part")
 
     def _believe(self, error: RequestRefused, request: Request) -> None:
-        """Lower a limit the server says is lower; where it does not say how low, or that cannot be, halve it."""
+        """Lower a limit that the server says is lower; where it does not say how low, halve it."""
         limits, texts = self.limits, len(request.items)
         if error.max_texts is not None and texts <= limits.max_texts:  # else it is known already
             limits.max_texts = error.max_texts if 0 < error.max_texts < texts else texts // 2
@@ -437,22 +440,5 @@ class Batcher:
         if outcome is not None:
             item.settle(outcome)
 
-    def _wrong(self, texts: int, vectors: int) -> WrongAnswer:
-        return WrongAnswer(
-            f"{self._model} answered {texts} texts with {vectors} vectors, so none can be told whose it is. "
-            "Try again; if it stays so, it is not the model it is taken for.",
-            model=self._model,
-        )
-
     def _late(self, when: str) -> ModelTimeout:
-        return ModelTimeout(
-            f"{self._model} did not answer {when}; {self.waiting} texts wait and {len(self._requests)} "
-            "requests are under way. Allow more time, or find out why it has become slow.",
-            dependency=self._model,
-        )
-
-    def _shut(self) -> Unavailable:
-        return Unavailable(
-            "The Vertex client is closed, so this text was not answered. Open a new one and ask again.",
-            dependency=self._model,
-        )
+        return late(self._model, when, waiting=self.waiting, under_way=len(self._requests))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from perfkit.errors import CircuitOpen
-from perfkit.vertex.batching.items import Item
+from perfkit.vertex.batching.items import Item, Request
 from perfkit.vertex.batching.lanes import Lane
 from perfkit.vertex.batching.outlet import Outlet
 from perfkit.vertex.batching.policy import Reason
@@ -159,11 +159,10 @@ class Doorway:
         if self._trial == "no":
             self._trial = "wanted"
 
-    def tried(self, trial: bool, *, answered: bool) -> bool:
-        """Hear of a request that is back, and whether it was the one others wait for; always True."""
-        if trial:
+    def tried(self, request: Request, *, answered: bool) -> None:
+        """Hear what became of a request; others may have waited for it."""
+        if request.trial:
             self._trial = "no" if answered else "wanted"
-        return True
 
     def close(self) -> None:
         """Let nothing through any more."""
