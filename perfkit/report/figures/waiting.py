@@ -144,26 +144,24 @@ def _paint(axes: Any, marks: Sequence[_Mark], bound: Sequence[tuple[float, float
     )  # fmt: skip
     for policy in dict.fromkeys(mark.policy for mark in marks):
         role, shape = _LOOKS.get(policy, ("series-3", "D"))
-        for how in ("modelled", "simulated"):
+        for how, face, size in (("modelled", colour(role), 6), ("simulated", "none", 9)):
             own = [mark for mark in marks if (mark.policy, mark.how) == (policy, how)]
-            if not own:
-                continue
-            filled = how == "modelled"
             axes.plot(
                 [m.requests for m in own], [m.wait_ms for m in own], shape, color=colour(role),
-                markerfacecolor=colour(role) if filled else "none", markersize=6 if filled else 9,
-                label=policy if filled else f"{policy}, simulated", zorder=3,
+                markerfacecolor=face, markersize=size, label=policy if how == "modelled" else None, zorder=3,
             )  # fmt: skip
-    for mark in marks:
-        if mark.today or mark.chosen:
-            word = "today" if mark.today else "chosen"
-            axes.annotate(
-                word, (mark.requests, mark.wait_ms), xytext=(9, 9), textcoords="offset points", fontsize=9,
-                fontweight="bold", color=colour("ink"),
-            )  # fmt: skip
+    if any(mark.how == "simulated" for mark in marks):
+        axes.plot([], [], "o", color=colour("quiet"), mfc="none", markersize=9, label="hollow: simulated")
+    for word, offset in (("today", (11, 8)), ("chosen", (-11, -22))):
+        named = [mark for mark in marks if (mark.today if word == "today" else mark.chosen)]
+        for mark in named[:1]:  # modelled, where it was
             axes.plot(
-                mark.requests, mark.wait_ms, "o", mfc="none", mec=colour("ink"), ms=14, mew=1.4, zorder=4
+                mark.requests, mark.wait_ms, "o", mfc="none", mec=colour("ink"), ms=15, mew=1.4, zorder=4
             )
+            axes.annotate(
+                word, (mark.requests, mark.wait_ms), xytext=offset, textcoords="offset points", fontsize=9.5,
+                fontweight="bold", ha="left" if word == "today" else "right", color=colour("ink"),
+            )  # fmt: skip
     labelled = [mark for mark in marks if mark.how == "modelled" and mark.goes_by is not None]
     for mark in labelled[:_MOST_LABELS]:
         axes.annotate(
