@@ -58,7 +58,7 @@ def waiting(view: RunView) -> Figure | None:
         "Down and to the left is better. The line is the best possible: the schedule of somebody who knows "
         "all arrivals in advance and has no quota. A number is the window of a fixed policy, or what a saved "
         "request is worth to the adaptive one, in ms. Filled: modelled, without quota; hollow: simulated, "
-        "with it."
+        "with the quota there is."
     )
     rows = tuple(
         (
@@ -133,8 +133,14 @@ def _finding(marks: Sequence[_Mark]) -> str:
     best: dict[str, _Mark] = {}
     for mark in sorted((m for m in marks if m.how == how), key=lambda mark: mark.cost):
         best.setdefault(mark.policy, mark)
-    costs = [f"{mark.words} {number_words(mark.cost, 2)} times" for mark in best.values()]
-    return f"By the model, waiting and requests cost, against the best possible: {listed(costs)}"
+    first, *others = [f"{number_words(mark.cost, 2)} times" for mark in best.values()]
+    words = [mark.words for mark in best.values()]
+    costs = [
+        f"{first} the best possible with {words[0]}",
+        *map(" with ".join, zip(others, words[1:], strict=True)),
+    ]
+    by = "By the model" if how == "modelled" else "In the simulation"
+    return f"{by}, waiting and requests come to {listed(costs)}"
 
 
 def _paint(axes: Any, marks: Sequence[_Mark], bound: Sequence[tuple[float, float, float]]) -> None:
