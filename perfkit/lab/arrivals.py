@@ -207,4 +207,4 @@ def _filling(count: int, law: str, shape: float, rng: np.random.Generator) -> ND
     if not (math.isfinite(total) and total > 0):  # a law so uneven that every gap drawn rounds to nothing
         gaps, total = np.ones(count + 1), float(count + 1)
     moments: NDArray[np.float64] = np.cumsum(gaps)[:-1] * (_WINDOW_S / total)
-    return moments
+    return np.minimum(moments, _WINDOW_S * (1 - 1e-9))  # the last gap may round to nothing

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,6 +79,55 @@ def build_view(*, how: How = "measured", kept: bool = False, seed: int = 7) -> R
         environment={"cpu": "Example CPU", "cores": 2, "packages": {"redis": "8.1.0", "numpy": "2.4.0"}},
         tfvars=f"tuning = {{\n{lines}}}\n",
         command="perfkit run scenarios/quickstart.yaml",
+    )
+
+
+_GATHERED: dict[tuple[Value, ...], tuple[float, float, float]] = {
+    ("fixed", 10.0): (459.0, 7.42, 1.478), ("fixed", 5.0): (614.0, 4.04, 1.517),
+    ("fixed", 25.0): (259.0, 15.85, 1.745), ("fixed", 50.0): (151.0, 29.34, 2.59),
+    ("adaptive", 10.0): (718.0, 2.27, 1.583), ("adaptive", 25.0): (440.0, 5.81, 1.314),
+    ("adaptive", 50.0): (303.0, 10.17, 1.389), ("off",): (1_000.0, 0.0, 1.955),
+}  # fmt: skip
+"""Requests for 1,000 texts, mean wait in ms and cost, by policy and what it goes by."""
+
+
+@pytest.fixture(scope="session")
+def waiting_view() -> RunView:
+    """A run that asked how long texts should wait: eight settings modelled, three simulated, one chosen."""
+    view = build_view()
+    scenario = Scenario.load(Path(__file__).parents[2] / "scenarios" / "vertex-batch-window.yaml")
+    leaves = {"fixed": "vertex.batch_window_ms", "adaptive": "vertex.request_worth_ms"}
+    today, results = replaced(Settings(), scenario.baseline), []
+    for number, (setting, (requests, wait_ms, cost)) in enumerate(_GATHERED.items()):
+        named: dict[str, Value] = {"vertex.batch_policy": setting[0]}
+        named |= {leaves[str(setting[0])]: setting[1]} if len(setting) > 1 else {}
+        own = replaced(today, named)
+        knobs = {change.path: change.new for change in today.diff(own)}
+        for stage in ("modelled", "simulated") if number in (0, 5, 7) else ("modelled",):
+            trial = Trial(
+                stage=stage, arm=own.fingerprint, knobs=knobs, fingerprint=own.fingerprint, round=0, seed=1
+            )
+            off = 1.03 if stage == "simulated" else 1.0
+            metrics = {
+                "requests_per_text": requests / 1_000 * off,
+                "added_wait_mean_ms": wait_ms * off,
+                "cost_vs_offline": cost * off,
+            }
+            results.append(TrialResult(trial=trial, how=stage, backend="model", status="ok", metrics=metrics))
+    chosen = replaced(today, {"vertex.batch_policy": "adaptive"})
+    points = ((5.0, 0.635, 0.72), (25.0, 0.342, 4.2), (100.0, 0.184, 12.2), (1_000.0, 0.066, 48.8))
+    offline = [
+        {"worth_ms": worth_ms, "requests_per_text": requests, "added_wait_mean_ms": wait_ms}
+        for worth_ms, requests, wait_ms in points
+    ]
+    return replace(
+        view,
+        scenario=scenario,
+        results=tuple(results),
+        choice=view.choice.model_copy(
+            update={"fingerprint": chosen.fingerprint, "knobs": {"vertex.batch_policy": "adaptive"}}
+        ),
+        calibration={"offline": offline},
     )
 
 
@@ -234,6 +284,10 @@ _LEVELS: dict[str, tuple[float, float, float]] = {
     "detection_ms": (130.0, -1.0, 3.0), "recovery_ms": (79.0, -55.0, 30.0),
     "bytes_per_response": (33_232.0, -0.721, 0.01), "server_cpu_ms_per_request": (0.322, 2.174, 0.33),
     "dollars_per_million": (3.722, -0.715, 0.01), "server_peak_bytes": (71e6, 0.317, 0.055),
+    "added_wait_mean_ms": (7.4, -1.6, 0.2), "added_wait_p95_ms": (10.0, 12.4, 0.4),
+    "requests_per_text": (0.459, -0.041, 0.01), "cost_vs_offline": (1.478, -0.111, 0.02),
+    "in_deadline_share": (0.9996, 0.0002, 0.0003), "refused_share": (0.0, 0.0, 0.0001),
+    "dollars_per_million_texts": (7.9, 0.001, 0.004),
 }  # fmt: skip
 
 

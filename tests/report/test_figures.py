@@ -26,16 +26,18 @@ def far_figures(far_view: RunView) -> dict[str, Figure]:
 
 
 @pytest.fixture(scope="session")
-def figures(make_view: MakeView, far_figures: dict[str, Figure]) -> dict[str, Figure]:
-    """Those of a run at one round trip, and what only several have."""
-    return far_figures | drawn(make_view())
+def figures(make_view: MakeView, far_figures: dict[str, Figure], waiting_view: RunView) -> dict[str, Figure]:
+    """Those of a run at one round trip, what only several have, and what only Vertex AI has."""
+    waiting = FIGURES["waiting"](waiting_view)
+    assert waiting is not None
+    return far_figures | drawn(make_view()) | {"waiting": waiting}
 
 
 def test_a_measured_run_has_every_figure(make_view: MakeView, far_figures: dict[str, Figure]) -> None:
     """The surface at one round trip, curve and distance at several; absent, each has a sentence."""
     assert set(FIGURES) == set(ABSENT)
-    assert set(drawn(make_view())) == set(FIGURES) - {"curve", "distance"}
-    assert set(far_figures) == set(FIGURES) - {"surface"}
+    assert set(drawn(make_view())) == set(FIGURES) - {"curve", "distance", "waiting"}
+    assert set(far_figures) == set(FIGURES) - {"surface", "waiting"}
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -60,7 +62,8 @@ def test_a_figure_has_no_colour_of_its_own(figures: dict[str, Figure], name: str
 @pytest.mark.parametrize(
     ("name", "finding"),
     [
-        ("effects", "Of 24 metrics, c1 is better on"),
+        ("effects", "Of 31 metrics, c1 is better on"),
+        ("waiting", "1.31 times the best possible with adaptive 25 ms, 1.48 times with fixed 10 ms"),
         ("rounds", "c1 had the lower Redis reads per request in 12 of 12 rounds"),
         ("fits", "within 0.50 points of those played"),
         ("settings", "l1_policy = s3fifo comes to 0.3600"),
@@ -101,6 +104,20 @@ def test_a_difference_is_drawn_in_its_own_unit(make_view: MakeView) -> None:
     assert figure is not None
     for label in ("change against the baseline", "change in percentage points", "change in ms"):
         assert figure.svg.count(label) == 1
+
+
+def test_waiting_shows_every_setting_and_the_bound(figures: dict[str, Figure]) -> None:
+    """Eight modelled, three of them simulated, four points of the bound; today's and the choice are named."""
+    figure = figures["waiting"]
+    last = [str(row[-1]) for row in figure.table.rows]
+    assert len(last) == 8 + 3 + 4
+    assert (last.count("today"), last.count("chosen")) == (2, 2)
+    assert figure.how == ("modelled", "simulated")
+    assert "the best possible" in figure.svg
+
+
+def test_waiting_is_not_drawn_without_the_bound(waiting_view: RunView) -> None:
+    assert FIGURES["waiting"](replace(waiting_view, calibration={})) is None
 
 
 def test_the_surface_holds_every_modelled_cell(figures: dict[str, Figure]) -> None:

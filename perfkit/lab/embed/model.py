@@ -32,7 +32,9 @@ __all__ = ["BatchingModel", "BoundPoint", "latency_of"]
 
 Floats = NDArray[np.float64]
 
-_WORTHS_MS: Final = (1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1_000.0)
+_WORTHS_MS: Final = tuple(
+    float(f"{step}e{power}") for power in (-1, 0, 1, 2, 3) for step in (1, 1.6, 2.5, 4, 6.3)
+)
 _SAME_MOMENT_S: Final = 1e-9
 
 

@@ -178,7 +178,7 @@ async def _transport(plan: EmulatorPlan, *, virtual: bool) -> AsyncIterator[Tran
 
         yield EmulatedVertex(plan)
         return
-    from perfkit.vertex.emulator.serve import EmulatorProcess
+    from perfkit.vertex.emulator.process import EmulatorProcess
     from perfkit.vertex.google import GoogleTransport
 
     with EmulatorProcess.start(plan) as emulator:
@@ -186,8 +186,9 @@ async def _transport(plan: EmulatorPlan, *, virtual: bool) -> AsyncIterator[Tran
 
 
 def _counted(asked: Asked) -> tuple[int, int]:
+    """The calls that all rounds of the simulation count, from the first to the last."""
     stage = asked.scenario.simulate
-    return stage.warmup, min(stage.warmup + stage.requests, len(asked.workload))
+    return stage.warmup, min(stage.warmup + stage.requests * stage.rounds, len(asked.workload))
 
 
 def _model_of(asked: Asked) -> BatchingModel:

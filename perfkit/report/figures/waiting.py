@@ -58,7 +58,7 @@ def waiting(view: RunView) -> Figure | None:
         "Down and to the left is better. The line is the best possible: the schedule of somebody who knows "
         "all arrivals in advance and has no quota. A number is the window of a fixed policy, or what a saved "
         "request is worth to the adaptive one, in ms. Filled: modelled, without quota; hollow: simulated, "
-        "with it."
+        "with the quota there is."
     )
     rows = tuple(
         (
@@ -133,8 +133,14 @@ def _finding(marks: Sequence[_Mark]) -> str:
     best: dict[str, _Mark] = {}
     for mark in sorted((m for m in marks if m.how == how), key=lambda mark: mark.cost):
         best.setdefault(mark.policy, mark)
-    costs = [f"{mark.words} {number_words(mark.cost, 2)} times" for mark in best.values()]
-    return f"By the model, waiting and requests cost, against the best possible: {listed(costs)}"
+    first, *others = [f"{number_words(mark.cost, 2)} times" for mark in best.values()]
+    words = [mark.words for mark in best.values()]
+    costs = [
+        f"{first} the best possible with {words[0]}",
+        *map(" with ".join, zip(others, words[1:], strict=True)),
+    ]
+    by = "By the model" if how == "modelled" else "In the simulation"
+    return f"{by}, waiting and requests come to {listed(costs)}"
 
 
 def _paint(axes: Any, marks: Sequence[_Mark], bound: Sequence[tuple[float, float, float]]) -> None:
@@ -144,26 +150,24 @@ def _paint(axes: Any, marks: Sequence[_Mark], bound: Sequence[tuple[float, float
     )  # fmt: skip
     for policy in dict.fromkeys(mark.policy for mark in marks):
         role, shape = _LOOKS.get(policy, ("series-3", "D"))
-        for how in ("modelled", "simulated"):
+        for how, face, size in (("modelled", colour(role), 6), ("simulated", "none", 9)):
             own = [mark for mark in marks if (mark.policy, mark.how) == (policy, how)]
-            if not own:
-                continue
-            filled = how == "modelled"
             axes.plot(
                 [m.requests for m in own], [m.wait_ms for m in own], shape, color=colour(role),
-                markerfacecolor=colour(role) if filled else "none", markersize=6 if filled else 9,
-                label=policy if filled else f"{policy}, simulated", zorder=3,
+                markerfacecolor=face, markersize=size, label=policy if how == "modelled" else None, zorder=3,
             )  # fmt: skip
-    for mark in marks:
-        if mark.today or mark.chosen:
-            word = "today" if mark.today else "chosen"
-            axes.annotate(
-                word, (mark.requests, mark.wait_ms), xytext=(9, 9), textcoords="offset points", fontsize=9,
-                fontweight="bold", color=colour("ink"),
-            )  # fmt: skip
+    if any(mark.how == "simulated" for mark in marks):
+        axes.plot([], [], "o", color=colour("quiet"), mfc="none", markersize=9, label="hollow: simulated")
+    for word, offset in (("today", (11, 8)), ("chosen", (-11, -22))):
+        named = [mark for mark in marks if (mark.today if word == "today" else mark.chosen)]
+        for mark in named[:1]:  # modelled, where it was
             axes.plot(
-                mark.requests, mark.wait_ms, "o", mfc="none", mec=colour("ink"), ms=14, mew=1.4, zorder=4
+                mark.requests, mark.wait_ms, "o", mfc="none", mec=colour("ink"), ms=15, mew=1.4, zorder=4
             )
+            axes.annotate(
+                word, (mark.requests, mark.wait_ms), xytext=offset, textcoords="offset points", fontsize=9.5,
+                fontweight="bold", ha="left" if word == "today" else "right", color=colour("ink"),
+            )  # fmt: skip
     labelled = [mark for mark in marks if mark.how == "modelled" and mark.goes_by is not None]
     for mark in labelled[:_MOST_LABELS]:
         axes.annotate(
