@@ -28,6 +28,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from perfkit.clock import Clock, now_s
@@ -293,14 +294,13 @@ class Batcher:
         self.outlet.retries.earn()
         self._requests.add(request)
         request.task = self._loop.create_task(self._carry(request))
+        request.task.add_done_callback(partial(self._ended, request))
 
     async def _carry(self, request: Request) -> None:
-        """Send a request and see to what becomes of it; its place is free again when this ends."""
-        outlet, began_s = self.outlet, self._clock()
+        """Send a request and see to what becomes of it."""
         texts = [item.text for item in request.items]
         latest_s = max(item.latest_s for item in request.items)
-        timeout_s = max(0.001, min(self._patience.request_s, latest_s - began_s))
-        reported = False
+        timeout_s = max(0.001, min(self._patience.request_s, latest_s - request.sent_s))
         try:
             async with asyncio.timeout(timeout_s * _GRACE):
                 reply = await self._send(texts, timeout_s)
@@ -310,24 +310,28 @@ class Batcher:
             if isinstance(error, TimeoutError) and not isinstance(error, ModelTimeout):
                 error = self._late(f"within {timeout_s:.3g} s")
             away = isinstance(error, Unavailable | WrongAnswer) and not isinstance(error, QuotaExceeded)
-            outlet.breaker.record(request.generation, ok=not away, failed=away)
-            self._doorway.tried(request, answered=False)
-            reported = True
+            self._reported(request, ok=not away, failed=away)
             self._failed(request, error)
         else:
-            outlet.breaker.record(request.generation, ok=1)
-            self._doorway.tried(request, answered=True)
-            reported = True
-            self._answered(request, reply, self._clock() - began_s)
-        finally:
-            if not reported:
-                outlet.breaker.release(request.generation)
-                self._doorway.tried(request, answered=False)
-            self._requests.discard(request)
-            outlet.slots.release(bulk=request.bulk)
-            self._doorway.pump()
-            if self._idle is not None and not self._live:
-                self._idle.set()
+            self._reported(request, ok=1)
+            self._answered(request, reply, self._clock() - request.sent_s)
+
+    def _reported(self, request: Request, *, ok: int = 0, failed: int = 0) -> None:
+        """Tell the breaker, and those who wait to see whether this one was small enough."""
+        request.reported = True
+        self.outlet.breaker.record(request.generation, ok=ok, failed=failed)
+        self._doorway.tried(request, answered=bool(ok))
+
+    def _ended(self, request: Request, _task: asyncio.Task[None]) -> None:
+        """Free its place; also where it was cancelled before its first step."""
+        if not request.reported:
+            self.outlet.breaker.release(request.generation)
+            self._doorway.tried(request, answered=False)
+        self._requests.discard(request)
+        self.outlet.slots.release(bulk=request.bulk)
+        self._doorway.pump()
+        if self._idle is not None and not self._live:
+            self._idle.set()
 
     def _answered(self, request: Request, reply: EmbedReply, took_s: float) -> None:
         items, counts = request.items, self.counts

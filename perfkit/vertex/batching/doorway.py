@@ -108,7 +108,8 @@ class Doorway:
     @property
     def waiting(self) -> int:
         """Texts that are not on their way."""
-        return self.single.texts + self.bulk.texts + sum(len(items) for items, _why in self._parts)
+        parted = sum(item.where == "parted" for items, _why in self._parts for item in items)
+        return self.single.texts + self.bulk.texts + parted
 
     def lane(self, *, bulk: bool) -> Lane:
         """Return the lane of single queries, or that of bulk work."""
