@@ -21,8 +21,7 @@ __all__ = ["Decider", "Guard", "Shadow"]
 Decider: TypeAlias = Literal["learned", "greedy", "at_once"]
 
 _HALF_LIFE: Final = 5_000.0
-_SLACK: Final = 4.0
-_BACK: Final = 0.97
+_SLACK: Final = 10.0
 _FADE: Final = 0.5 ** (1 / _HALF_LIFE)
 
 
@@ -79,10 +78,11 @@ class Guard:
             self._last_s = at_s
         learned_s, greedy_s = self.learned.cost_s, self.greedy.cost_s
         decider = self.decider
+        ahead_s = greedy_s - learned_s
         if decider == "greedy":
-            if learned_s < _BACK * greedy_s:
+            if ahead_s > _SLACK * worth_s:
                 decider = "learned"
-        elif learned_s > greedy_s + _SLACK * worth_s:
+        elif ahead_s < -_SLACK * worth_s:
             decider = "greedy"
         if decider != "greedy":
             decider = "at_once" if self._at_once_s < learned_s else "learned"

@@ -30,8 +30,6 @@ from perfkit.vertex.batching.gaps import GapHistogram
 
 __all__ = ["Patience"]
 
-_TRUST: Final = 0.95
-"""How much of the gain is believed: what a histogram promises is a little better than what comes."""
 _BEYOND: Final = 3
 """How many more callers than last time the sweep looks at, so that the table can grow."""
 _MOST_CALLERS: Final = 250
@@ -70,15 +68,16 @@ class Patience:
         gain = expected = 0.0
         longest = 1
         for callers in range(most, 0, -1):
-            value = (cost_s + gain) * _TRUST
+            value = cost_s + gain
             best = silence_s = reached = come = waited_s = 0.0
             for edge_s, share, part in zip(edges_s, shares, parts, strict=True):
                 come += share
                 waited_s += part
-                net = come * value - callers * (waited_s + edge_s * (1.0 - come))
+                price_s = callers * (waited_s + edge_s * (1.0 - come))
+                net = come * value - price_s
                 if net > best:
                     best, silence_s, reached = net, edge_s, come
-                if callers * waited_s > value:
+                if value - price_s <= best:  # the price only rises, so no longer wait is better
                     break
             gain, expected = best, reached * (1.0 + expected)
             silences_s[callers] = silence_s
