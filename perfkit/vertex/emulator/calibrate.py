@@ -1,9 +1,9 @@
 """A latency for the emulator from calls that were really made.
 
 The median of a call's time is taken to be base + a × texts + b × tokens. Real calls have outliers that would
-pull least squares along, so the three are found by least absolute deviations (iteratively reweighted; Schlossmacher,
-JASA 1973), none of them negative. The spread is that of the logarithm of what is left for the base, by its
-quartiles, so that a few stuck calls do not widen it.
+pull least squares along, so the three are found by least absolute deviations (iteratively reweighted;
+Schlossmacher, JASA 1973), none of them negative. The spread is that of the logarithm of what is left for the
+base, by its quartiles, so that a few stuck calls do not widen it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ Sample = tuple[int, int, float]
 
 _FEWEST: Final = 8
 _ROUNDS: Final = 60
-_FORM: Final = "Write a header texts,tokens,seconds and one row a call (CSV), or a list of such objects (JSON)."
+_FORM: Final = (
+    "Write a header texts,tokens,seconds and a row for each call (CSV), or a list of objects (JSON)."
+)
 
 
 @dataclass(frozen=True, slots=True)

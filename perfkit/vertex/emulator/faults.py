@@ -56,7 +56,7 @@ KINDS: Final[tuple[FaultKind, ...]] = get_args(FaultKind)
 
 
 class Fault(Exception):
-    """What is answered instead: a gRPC status by its name, Google's message, `RetryInfo` where there is one."""
+    """What is answered instead: a gRPC status by its name, Google's message, `RetryInfo` if any."""
 
     def __init__(self, status: str, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(f"{status}: {message}")

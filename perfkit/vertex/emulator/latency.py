@@ -1,4 +1,4 @@
-"""How long the emulated Vertex AI takes: a base with a lognormal spread, and something for each text and token.
+"""How long the emulated Vertex AI takes: a base with a lognormal spread, and more for each text and token.
 
 Evidence of the real one is thin and disagrees, so there are presets, and a fit to your own calls:
 

@@ -43,7 +43,7 @@ def counted(text: str) -> Counted:
     """Count a text.
 
     >>> counted("How do I reset my password?")
-    Counted(tokens=7, billable_characters=22)
+    Counted(tokens=8, billable_characters=22)
     >>> counted("東京の天気").tokens, counted("").tokens
     (4, 0)
     """

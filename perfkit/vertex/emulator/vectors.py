@@ -22,6 +22,7 @@ import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
@@ -45,11 +46,12 @@ _RUN_WEIGHT: Final = 5
 _STOP_RUN_WEIGHT: Final = 1
 _LEAN: Final = 0.5
 _TASK: Final = 0.05
-_STOP: Final = frozenset(
-    "a about am an and any are as at be been but by can could did do does for from get had has have how i "
-    "if in into is it its just me my no not of on or our please so some than that the their them then there "
-    "these they this to up us was we were what when where which who why will with would you your".split()
+_STOP_WORDS: Final = (
+    "a about am an and any are as at be been but by can could did do does for from get had has have how i if "
+    "in into is it its just me my no not of on or our please so some than that the their them then there these "
+    "they this to up us was we were what when where which who why will with would you your"
 )
+_STOP: Final = frozenset(_STOP_WORDS.split())
 
 
 class Vectors:
@@ -58,7 +60,7 @@ class Vectors:
     >>> from perfkit.vertex.protocols import Text
     >>> model = Vectors("text-embedding-005", 768)
     >>> ask, same, other = model.of(
-    ...     [Text("how do I reset my card PIN"), Text("how can I reset the PIN of my card"), Text("rain today")],
+    ...     [Text("how do I reset my PIN"), Text("how can I reset the PIN"), Text("rain today")],
     ...     dimensions=256,
     ... )
     >>> bool(ask @ same > ask @ other + 0.2), ask.shape
@@ -108,13 +110,11 @@ class Vectors:
         if text.title:
             words += _WORD.findall(text.title.casefold())
         parts = [_word_features(word) for word in words]
-        parts += [_pair_feature(pair) for pair in zip(words, words[1:], strict=False)]
+        parts += [_pair_feature(pair) for pair in pairwise(words)]
         parts.append(_whole_feature(text.content if not words else ""))
         hashes = np.concatenate([hashes for hashes, _ in parts])
         weights = np.concatenate([weights for _, weights in parts])
-        row: NDArray[np.float64] = np.bincount(
-            hashes & (self._places - 1), weights=weights, minlength=self._places
-        )
+        row = np.bincount(hashes & (self._places - 1), weights=weights, minlength=self._places)
         strength = math.sqrt(float(row @ row))
         lean = round(strength * math.sqrt(_LEAN / (1 - _LEAN)))
         row[self._salt % self._places] += lean
@@ -141,8 +141,8 @@ def _word_features(word: str) -> _Features:
     spelled = f"<{word}>"
     sizes = (3, 4, 5) if word.isascii() else (2, 3)
     runs = {spelled[at : at + size] for size in sizes for at in range(len(spelled) - size + 1)}
-    weights = [_STOP_WEIGHT if stop else _WORD_WEIGHT] + [_STOP_RUN_WEIGHT if stop else _RUN_WEIGHT] * len(runs)
-    return _signed([f"w {word}", *sorted(runs)], weights)
+    whole, run = (_STOP_WEIGHT, _STOP_RUN_WEIGHT) if stop else (_WORD_WEIGHT, _RUN_WEIGHT)
+    return _signed([f"w {word}", *sorted(runs)], [whole] + [run] * len(runs))
 
 
 @lru_cache(maxsize=_KEPT_WORDS)
