@@ -16,13 +16,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perfkit.errors import ScenarioError
 from perfkit.events import null_probe
 from perfkit.lab.compare import Fit
 from perfkit.lab.embed.model import BatchingModel, latency_of
-from perfkit.lab.embed.play import OpenVertex
 from perfkit.lab.embed.traffic import Vertex
 from perfkit.lab.embed.watched import Watched
 from perfkit.lab.line import Line
@@ -34,6 +33,9 @@ from perfkit.lab.virtual import VirtualTimeLoop
 from perfkit.settings import Settings
 from perfkit.vertex.emulator.plan import EmulatorPlan
 from perfkit.vertex.protocols import Transport
+
+if TYPE_CHECKING:
+    from perfkit.lab.embed.play import OpenVertex
 
 __all__ = ["VERTEX", "VertexRig"]
 
@@ -115,6 +117,7 @@ class VertexRig:
         self, settings: Settings, asked: Asked, line: Line, *, seed: int, key_prefix: str
     ) -> AsyncIterator[OpenVertex]:
         """Start the arm's emulator and its service; both are closed when the block ends."""
+        from perfkit.lab.embed.play import OpenVertex
         from perfkit.vertex.service import OptimizedVertexAIService
 
         scenario = asked.scenario
