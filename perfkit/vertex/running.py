@@ -8,7 +8,7 @@ and the budget of retries are shared by all loops. They are not made for two thr
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -53,13 +53,12 @@ class Granted:
         self.clock = clock
         self.rng = rng
         self.probe = probe
-        self.counts: dict[str, BatchCounts] = {}
-        """By model."""
+        self._counts: dict[str, tuple[EmbeddingSpec, BatchCounts]] = {}
         self._outlets: dict[str, Outlet] = {}
         self._estimates: dict[str, TokenEstimate] = {}
 
     def outlet(self, spec: EmbeddingSpec) -> Outlet:
-        """Return the way out to a model's base model, with places for one loop."""
+        """Return the way out to a model's base model."""
         if spec.quota not in self._outlets:
             self._outlets[spec.quota] = Outlet.of(
                 f"vertex {spec.quota} in {self.location}",
@@ -68,7 +67,7 @@ class Granted:
                 rng=self.rng,
                 probe=self.probe,
             )
-        return self._outlets[spec.quota].elsewhere(self.settings)
+        return self._outlets[spec.quota]
 
     def estimate(self, spec: EmbeddingSpec) -> TokenEstimate:
         """Return what was learned of a model's tokens."""
@@ -78,7 +77,11 @@ class Granted:
 
     def counted(self, spec: EmbeddingSpec) -> BatchCounts:
         """Return the counts of a model."""
-        return self.counts.setdefault(spec.id, BatchCounts())
+        return self._counts.setdefault(spec.id, (spec, BatchCounts()))[1]
+
+    def counted_models(self) -> Iterable[tuple[EmbeddingSpec, BatchCounts]]:
+        """Return every model that was asked, with its counts."""
+        return self._counts.values()
 
 
 class Running:
@@ -121,7 +124,7 @@ class Running:
     def _made(self, spec: EmbeddingSpec, request: EmbedRequest) -> Embeddings:
         granted, settings = self._granted, self._granted.settings
         if spec.quota not in self._outlets:
-            self._outlets[spec.quota] = granted.outlet(spec)
+            self._outlets[spec.quota] = granted.outlet(spec).elsewhere(settings)
         estimate = granted.estimate(spec)
         batcher = Batcher(
             partial(_send, granted.transport, request),

@@ -15,6 +15,7 @@ from perfkit.errors import RequestRefused, Unavailable
 from perfkit.events import Probe, log_probe
 from perfkit.knobs import Value, of_environment, replaced
 from perfkit.vertex.connect import DEFAULT_LOCATION, transport_of
+from perfkit.vertex.counted import OfModel, stats_of
 from perfkit.vertex.embedding import Embedding
 from perfkit.vertex.embeddings import Embedded
 from perfkit.vertex.models import ALIASES, EmbeddingSpec, embedding_spec
@@ -244,8 +245,17 @@ class OptimizedVertexAIService:
         return self.stats(model_id)
 
     def stats(self, model_id: str | None = None) -> BatchStats:
-        """Return what was done, for one model or for all."""
-        raise NotImplementedError
+        """Return what was done, for one model or for all; what waits now is the running loop's."""
+        wanted = None if model_id is None else self._embedding_spec(model_id).id
+        running = self._of_loop.get(asyncio.get_running_loop())
+        models = [
+            OfModel(
+                spec, counts, self._granted.outlet(spec), [] if running is None else running.batchers(spec.id)
+            )
+            for spec, counts in self._granted.counted_models()
+            if wanted in (None, spec.id)
+        ]
+        return stats_of(models, self.settings)
 
     def text_stats(self) -> TextStats:
         """Return what was done for generated texts, on the running loop."""

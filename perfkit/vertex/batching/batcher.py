@@ -136,6 +136,11 @@ class Batcher:
         """Texts that are not on their way yet."""
         return self._doorway.waiting
 
+    @property
+    def under_way(self) -> int:
+        """Requests that are on their way."""
+        return len(self._requests)
+
     async def submit(
         self,
         texts: Sequence[Text],
@@ -445,4 +450,4 @@ class Batcher:
             item.settle(outcome)
 
     def _late(self, when: str) -> ModelTimeout:
-        return late(self._model, when, waiting=self.waiting, under_way=len(self._requests))
+        return late(self._model, when, waiting=self.waiting, under_way=self.under_way)
