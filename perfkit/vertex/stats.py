@@ -1,8 +1,8 @@
 """What the service did, as a value to print, compare and keep.
 
 *Requests saved are not money saved.* Vertex AI bills embeddings by the character or the token, so a batch
-costs what its texts cost alone: it saves quota, processor time and waiting. Money is saved by answers that were
-not asked for, because they were cached or shared; the two are never added up here.
+costs what its texts cost alone: it saves quota, processor time and waiting. Money is saved by answers that
+were not asked for, because they were cached or shared; the two are never added up here.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Spread:
 class BatchStats:
     """What a service did since it was made (`get_batch_stats`).
 
-    Each text ended in one way: `texts == answered + cancelled + failed + expired` when nothing is under way; an
-    answer was cached (`cache_hits`), shared (`coalesced`) or sent for.
+    Each text ended in one way: `texts == answered + cancelled + failed + expired` when nothing is under way;
+    an answer was cached (`cache_hits`), shared (`coalesced`) or sent for.
     """
 
     calls: int
