@@ -73,6 +73,6 @@ class GapHistogram:
             self._weight = 1.0
 
     def normalised(self) -> tuple[list[float], list[float]]:
-        """Return for each edge the share of gaps in its bucket, and what they add to the mean gap in seconds."""
+        """Return for each edge the share of gaps in its bucket, and what they add to the mean gap."""
         whole = sum(self._weights)
         return [value / whole for value in self._weights[:-1]], [value / whole for value in self._sums[:-1]]

@@ -50,8 +50,9 @@ def offline_optimum(
 
     It is a bound, not a policy: nobody knows the future. What a policy costs above it is its regret.
 
-    >>> offline_optimum([0.0, 0.010, 5.0], worth_s=0.025)
-    Optimum(cost_s=0.06, requests=2, waited_s=0.01)
+    >>> best = offline_optimum([0.0, 0.010, 5.0], worth_s=0.025)
+    >>> round(best.cost_s, 3), best.requests, best.waited_s
+    (0.06, 2, 0.01)
 
     Args:
         times_s: When each caller came, ascending.
@@ -103,7 +104,7 @@ def _offer(
     times: list[float],
     last_of: list[int],
 ) -> None:
-    """Let a new candidate take over from where it is better than the last one, or the last one's life ends."""
+    """Let a new candidate take over where it is better than the last one, or where that one's life ends."""
     while True:
         old = candidates[-1]
         crossing = (line[new] - line[old]) / (new - old)

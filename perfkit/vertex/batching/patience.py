@@ -46,8 +46,8 @@ class Patience:
     >>> patience = Patience(worth_s=0.025)
     >>> for _ in range(5):
     ...     patience.solve(gaps)
-    >>> [round(silence_s, 4) for silence_s in patience.silences_s[1:7]]
-    [0.0024, 0.0024, 0.0024, 0.0024, 0.0, 0.0]
+    >>> [round(silence_s, 4) for silence_s in patience.silences_s[1:]]
+    [0.0025, 0.0025, 0.0025, 0.0025]
     """
 
     __slots__ = ("cost_s", "silences_s", "worth_s")
