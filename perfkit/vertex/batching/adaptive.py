@@ -44,8 +44,9 @@ class AdaptivePolicy:
     """
 
     __slots__ = (
-        "_finest_s", "_gaps", "_guard", "_key", "_last_s", "_next", "_silences_s", "_tables", "_worth_now_s", "worth_s",
-    )  # fmt: skip
+        *("_finest_s", "_gaps", "_guard", "_key", "_last_s", "_next", "_silences_s", "_tables"),
+        *("_worth_now_s", "worth_s"),
+    )
 
     def __init__(
         self, worth_s: float, *, guarded: bool = True, half_life: float = 400.0, finest_s: float = 0.001

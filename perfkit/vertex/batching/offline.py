@@ -5,8 +5,7 @@ Goldman and Scott [1]. Whoever knows all arrivals sends right after one of them,
 first j arrivals, each at t,
 
     best[j]  =  min over i < j of   best[i]  +  worth  +  Σ_{i<k≤j} (t_j − t_k)
-                               =   (best[i] + P_i)  −  i·t_j   +   terms of j alone,          P_i = Σ_{k≤i}
-                               t_k
+             =  min over i < j of   (best[i] + P_i)  −  i·t_j   +   terms of j alone,      P_i = Σ_{k≤i} t_k
 
 Seen from j, each i is a straight line in t_j, and a later i is steeper downwards: once it is below an
 earlier one it stays below. So every candidate is best for one interval of j, the intervals lie in the
