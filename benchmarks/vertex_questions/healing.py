@@ -49,7 +49,7 @@ async def _shrinking() -> list[str]:
             texts = [f"text {wave} {number}" for number in range(250)]
             answers = await embed(texts, MODEL)
             asked += len(answers)
-    refused = vertex.refused_as("INVALID_ARGUMENT")
+    refused = vertex.counts.refused.get("INVALID_ARGUMENT", 0)
     return _row(
         f"limit 250 → {CAP} in the middle of 5,000 texts: requests refused, all {asked:,} texts answered",
         refused,

@@ -53,5 +53,5 @@ async def untaxed(_rounds: int) -> str:
 async def _served(arrivals: Arrivals, settings: VertexSettings) -> BatchStats:
     vertex = EmulatedVertex(PLAN)
     async with serving(vertex, settings) as serves:
-        await play(arrivals, serves.embed, Writer(vertex.counted), deadline_s=30)
+        await play(arrivals, serves.embed, Writer(vertex.tokens_of), deadline_s=30)
         return await serves.service.get_batch_stats()

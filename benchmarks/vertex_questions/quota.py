@@ -83,9 +83,9 @@ def _sent(arrivals: Arrivals, name: str) -> Found:
 async def _sending(arrivals: Arrivals, name: str) -> Found:
     vertex = EmulatedVertex(PLAN)
     async with ways()[name](vertex) as embed:
-        outcome = await play(arrivals, embed, Writer(vertex.counted), deadline_s=DEADLINE_S)
+        outcome = await play(arrivals, embed, Writer(vertex.tokens_of), deadline_s=DEADLINE_S)
     counts = vertex.counts
-    refused = vertex.refused_as("RESOURCE_EXHAUSTED")
+    refused = vertex.counts.refused.get("RESOURCE_EXHAUSTED", 0)
     return Found(counts.requests, refused, outcome.in_time, *outcome.percentiles())
 
 
