@@ -5,6 +5,7 @@ Only click is imported here; what a command needs is loaded inside it, so that `
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from pathlib import Path
@@ -186,6 +187,56 @@ def bench_command(area: str, peers: bool, rounds: int | None, benchmarks: Path) 
 
     results = bench(area, peers=peers, rounds=rounds, folder=benchmarks, tell=click.echo)
     click.echo(f"results {results}")
+
+
+@cli.command("emulator")
+@click.option(
+    "--grpc-port", type=click.IntRange(0, 65_535), default=8_300, show_default=True, help="0 is any."
+)
+@click.option(
+    "--rest-port", type=click.IntRange(0, 65_535), default=8_301, show_default=True, help="0 is any."
+)
+@click.option("--latency", metavar="PRESET", default="study", show_default=True, help="none answers at once.")
+@click.option(
+    "--requests-per-minute", type=click.IntRange(0), default=0, help="Its quota; 0 refuses nothing."
+)
+@click.option("--tokens-per-minute", type=click.IntRange(0), default=0, help="Its quota; 0 refuses nothing.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of latencies and faults.")
+@click.option(
+    "--faults",
+    type=click.Path(path_type=Path),
+    help="A YAML or JSON file: a list of what goes wrong, and when.",
+)
+def emulator_command(
+    grpc_port: int,
+    rest_port: int,
+    latency: str,
+    requests_per_minute: int,
+    tokens_per_minute: int,
+    seed: int,
+    faults: Path | None,
+) -> None:
+    """Serve an emulated Vertex AI, over gRPC and REST, until Ctrl-C."""
+    import asyncio
+
+    from perfkit.vertex.emulator.plan import EmulatorPlan, read_faults
+    from perfkit.vertex.emulator.serve import serving_forever
+
+    plan = EmulatorPlan.from_data(
+        {
+            "latency": latency,
+            "requests_per_minute": requests_per_minute,
+            "tokens_per_minute": tokens_per_minute,
+            "seed": seed,
+            "faults": [] if faults is None else read_faults(faults),
+        }
+    )
+    with contextlib.suppress(KeyboardInterrupt):  # the way a server is ended
+        asyncio.run(
+            serving_forever(
+                plan, lambda where: click.echo(where.to_text()), grpc_port=grpc_port, rest_port=rest_port
+            )
+        )
 
 
 @cli.command("settings")

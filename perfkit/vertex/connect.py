@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from perfkit.clock import Clock, now_s
 from perfkit.events import Probe, log_probe
 from perfkit.vertex.protocols import Transport
 
@@ -27,7 +26,6 @@ def transport_of(
     project: str | None = None,
     location: str | None = None,
     env: Mapping[str, str] | None = None,
-    clock: Clock = now_s,
     probe: Probe = log_probe,
 ) -> Transport:
     """Return the way to the Vertex AI that is configured; nothing is connected yet.
@@ -50,4 +48,4 @@ def transport_of(
         return GoogleTransport(project or "local", location, endpoint=endpoint or None)
     from perfkit.vertex.emulator.default import emulated_transport
 
-    return emulated_transport(env=env, clock=clock, probe=probe)
+    return emulated_transport(env=env, probe=probe)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from perfkit.cache import TieredCache
 from perfkit.clock import Clock
@@ -101,7 +101,7 @@ class Embeddings:
             if entry is None:
                 missing[key] = text
             else:
-                found[key] = restored(entry.value, cached=True)
+                found[key] = restored(cast("NDArray[np.float32]", entry.value), cached=True)
                 self._hit(text)
         if missing:
             found |= await self._fetched(cache, missing, deadline_s=deadline_s, bulk=bulk)
@@ -124,10 +124,7 @@ class Embeddings:
         }
         try:
             await asyncio.wait(tasks.values(), timeout=max(0.0, deadline_s - now))
-            return {
-                key: self._late() if not task.done() else task.exception() or task.result()  # type: ignore[misc]
-                for key, task in tasks.items()
-            }
+            return {key: self._outcome(task) for key, task in tasks.items()}
         finally:
             for task in tasks.values():
                 task.cancel()  # nothing to those that are done
@@ -146,6 +143,16 @@ class Embeddings:
             self.batcher.counts.coalesced += 1
             self.batcher.counts.save(text.content)
         return restored(result.value, cached=cached)
+
+    def _outcome(self, task: asyncio.Task[Embedding]) -> Embedded:
+        if not task.done():
+            return self._late()
+        error = task.exception()
+        if error is None:
+            return task.result()
+        if isinstance(error, Exception):
+            return error
+        raise error
 
     def _hit(self, text: Text) -> None:
         self.batcher.counts.cache_hits += 1

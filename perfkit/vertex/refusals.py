@@ -23,9 +23,22 @@ from perfkit.errors import (
     RequestRefused,
     Unavailable,
     VertexError,
+    WrongAnswer,
 )
+from perfkit.vertex.protocols import GenerateReply
 
-__all__ = ["HTTP_CODES", "error_of", "status_of"]
+__all__ = [
+    "HTTP_CODES",
+    "answered",
+    "credentials_refused",
+    "error_of",
+    "one_text_only",
+    "piece_missing",
+    "prompt_blocked",
+    "status_of",
+    "too_few",
+    "unsayable",
+]
 
 HTTP_CODES: Final = {
     "OK": 200,
@@ -74,12 +87,16 @@ _MAX_TOKENS: Final = (
         r"token count[^.]{0,40} exceeds the maximum number of tokens\D{0,20}(\d[\d,]*)", re.IGNORECASE
     ),
 )
+_NO_TOKEN: Final = re.compile(
+    r"metadata from plugin failed.*(?:RefreshError|reauthentication|invalid_grant|invalid_client|unauthorized)",
+    re.IGNORECASE | re.DOTALL,
+)
 _TOO_LARGE: Final = re.compile(r"(Received|Sent) message larger than max \((\d+) vs\. (\d+)\)")
 
 _QUOTED: Final = re.compile(r"\"(?:[^\"\\]|\\.)*(?:\"|$)|'[^']*(?:'|$)|`[^`]*(?:`|$)", re.DOTALL)
 _NAME: Final = re.compile(r"[\w./:\[\]@*-]{1,160}")
 _SECRET: Final = re.compile(
-    r"\b(?:Bearer\s+\S+|ya29\.\S+|AIza[\w-]+|eyJ[\w-]+\.\S*|-----BEGIN.*)", re.I | re.S
+    r"\b(?:Bearer\s+\S+|ya29\.\S+|AIza[\w-]+|eyJ[\w-]+\.\S*|-----BEGIN.*)", re.IGNORECASE | re.DOTALL
 )
 _SHOWN_CHARS: Final = 240
 
@@ -123,6 +140,8 @@ def error_of(
         return _message_too_large(too_large, model)
     if status in _WRONG_REQUEST:
         return _refused(message, model, texts)
+    if _NO_TOKEN.search(message):
+        return credentials_refused("its plug-in for gRPC failed", model)
     said = _said(message)
     if status == "RESOURCE_EXHAUSTED":
         return QuotaExceeded(
@@ -159,6 +178,74 @@ def error_of(
         )
     return VertexError(
         f"Vertex AI would not answer {model}: {status}{said} perfkit does not ask again.", model=model
+    )
+
+
+def one_text_only(model: str) -> RequestRefused:
+    """Return the error for several texts to a model that takes one; nothing was sent.
+
+    Google's own client sends them as the parts of one, and answers with one vector for all.
+    """
+    return RequestRefused(f"{model} takes one text in a request. Send each alone.", model=model, max_texts=1)
+
+
+def prompt_blocked(reason: str, model: str) -> RequestRefused:
+    """Return the error for a prompt that a filter stopped before the model saw it."""
+    return RequestRefused(
+        f"{model} was not shown the prompt: a filter blocked it ({reason}). It will block it again: change "
+        "the prompt.",
+        model=model,
+    )
+
+
+def too_few(vectors: int, texts: int, model: str) -> WrongAnswer:
+    """Return the error for an answer that has not one vector for each text."""
+    return WrongAnswer(
+        f"{model} sent {vectors} vectors for {texts} texts. None was handed on, for nobody can tell which "
+        "belongs to which. Ask again with fewer texts; if it goes on, the service is at fault.",
+        model=model,
+    )
+
+
+def unsayable(what: str, model: str) -> RequestRefused:
+    """Return the error for a request that cannot be written down; nothing was sent."""
+    return RequestRefused(
+        f"In a request to {model}, {what} cannot be sent: it is of the wrong kind, or holds half of a "
+        "surrogate pair, which UTF-8 cannot write. Nothing was sent; mend it before it is asked.",
+        model=model,
+    )
+
+
+def credentials_refused(why: str, model: str = "") -> NotAuthorised:
+    """Return the error for credentials that Google gives no token for."""
+    return NotAuthorised(
+        f"Google gave no token for these credentials ({why}): they have expired or were revoked. Run `gcloud "
+        "auth application-default login` again, or give the service another account.",
+        model=model,
+    )
+
+
+def answered(reply: GenerateReply, model: str) -> GenerateReply:
+    """Return an answer that has a text or says why it has none.
+
+    Raises:
+        WrongAnswer: it has neither.
+    """
+    if not reply.text and not reply.finish_reason:
+        raise WrongAnswer(
+            f"{model} answered without a text and without a reason. Ask again; if it goes on, the service is "
+            "at fault.",
+            model=model,
+        )
+    return reply
+
+
+def piece_missing(model: str, timeout_s: float) -> ModelTimeout:
+    """Return the error for a stream whose next piece did not come in time."""
+    return ModelTimeout(
+        f"{model} sent no further piece of its answer for {timeout_s:g} s, so the stream was given up. What "
+        "came until then was handed on. Ask again, or raise vertex.request_timeout_seconds.",
+        dependency=f"vertex {model}",
     )
 
 

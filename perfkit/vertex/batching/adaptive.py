@@ -48,7 +48,7 @@ class AdaptivePolicy:
     )  # fmt: skip
 
     def __init__(
-        self, worth_s: float, *, guarded: bool = True, half_life: float = 400.0, finest_s: float = 0.001
+        self, worth_s: float, *, guarded: bool = True, half_life: float = 400.0, finest_s: float = 0.0002
     ) -> None:
         """Know nothing yet.
 

@@ -28,6 +28,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from perfkit.clock import Clock, now_s
@@ -47,6 +48,7 @@ from perfkit.vertex.batching.ledger import Ledger
 from perfkit.vertex.batching.outlet import Outlet
 from perfkit.vertex.batching.packing import TokenEstimate
 from perfkit.vertex.batching.policy import BatchPolicy, Reason
+from perfkit.vertex.batching.troubles import closed, late, miscounted
 from perfkit.vertex.batching.verdict import verdict_on
 from perfkit.vertex.batching.wait import Wait
 from perfkit.vertex.counts import BatchCounts
@@ -134,6 +136,11 @@ class Batcher:
         """Texts that are not on their way yet."""
         return self._doorway.waiting
 
+    @property
+    def under_way(self) -> int:
+        """Requests that are on their way."""
+        return len(self._requests)
+
     async def submit(
         self,
         texts: Sequence[Text],
@@ -156,7 +163,7 @@ class Batcher:
             Unavailable: it is closed.
         """
         if self._closed:
-            raise self._shut()
+            raise closed(self._model)
         if not texts:
             return []
         now = self._clock()
@@ -183,7 +190,7 @@ class Batcher:
                     await self._idle.wait()
             except TimeoutError:
                 pass
-        self._fail(list(self._live.values()), self._shut())
+        self._fail(list(self._live.values()), closed(self._model))
         tasks = [request.task for request in self._requests if request.task is not None]
         for task in tasks:
             task.cancel()
@@ -269,8 +276,15 @@ class Batcher:
 
     def go(self, passed: Passed) -> None:
         """Put a request on its way."""
-        request = Request(passed.items, tokens=passed.tokens, bulk=passed.bulk, generation=passed.generation)
         now, counts = self._clock(), self.counts
+        request = Request(
+            passed.items,
+            tokens=passed.tokens,
+            bulk=passed.bulk,
+            generation=passed.generation,
+            sent_s=now,
+            trial=passed.trial,
+        )
         first = [item for item in passed.items if not item.sent]
         for item in first:
             item.sent = True
@@ -285,38 +299,44 @@ class Batcher:
         self.outlet.retries.earn()
         self._requests.add(request)
         request.task = self._loop.create_task(self._carry(request))
+        request.task.add_done_callback(partial(self._ended, request))
 
     async def _carry(self, request: Request) -> None:
-        """Send a request and see to what becomes of it; its place is free again when this ends."""
-        outlet, began_s = self.outlet, self._clock()
+        """Send a request and see to what becomes of it."""
         texts = [item.text for item in request.items]
         latest_s = max(item.latest_s for item in request.items)
-        timeout_s = max(0.001, min(self._patience.request_s, latest_s - began_s))
-        reported = False
+        timeout_s = max(0.001, min(self._patience.request_s, latest_s - request.sent_s))
         try:
             async with asyncio.timeout(timeout_s * _GRACE):
                 reply = await self._send(texts, timeout_s)
             if len(reply.vectors) != len(texts):
-                raise self._wrong(len(texts), len(reply.vectors))
+                raise miscounted(self._model, len(texts), len(reply.vectors))
         except Exception as error:  # whatever it is, somebody waits for it
             if isinstance(error, TimeoutError) and not isinstance(error, ModelTimeout):
                 error = self._late(f"within {timeout_s:.3g} s")
             away = isinstance(error, Unavailable | WrongAnswer) and not isinstance(error, QuotaExceeded)
-            outlet.breaker.record(request.generation, ok=not away, failed=away)
-            reported = True
+            self._reported(request, ok=not away, failed=away)
             self._failed(request, error)
         else:
-            outlet.breaker.record(request.generation, ok=1)
-            reported = True
-            self._answered(request, reply, self._clock() - began_s)
-        finally:
-            if not reported:
-                outlet.breaker.release(request.generation)
-            self._requests.discard(request)
-            outlet.slots.release(bulk=request.bulk)
-            self._doorway.pump()
-            if self._idle is not None and not self._live:
-                self._idle.set()
+            self._reported(request, ok=1)
+            self._answered(request, reply, self._clock() - request.sent_s)
+
+    def _reported(self, request: Request, *, ok: int = 0, failed: int = 0) -> None:
+        """Tell the breaker, and those who wait to see whether this one was small enough."""
+        request.reported = True
+        self.outlet.breaker.record(request.generation, ok=ok, failed=failed)
+        self._doorway.tried(request, answered=bool(ok))
+
+    def _ended(self, request: Request, _task: asyncio.Task[None]) -> None:
+        """Free its place; also where it was cancelled before its first step."""
+        if not request.reported:
+            self.outlet.breaker.release(request.generation)
+            self._doorway.tried(request, answered=False)
+        self._requests.discard(request)
+        self.outlet.slots.release(bulk=request.bulk)
+        self._doorway.pump()
+        if self._idle is not None and not self._live:
+            self._idle.set()
 
     def _answered(self, request: Request, reply: EmbedReply, took_s: float) -> None:
         items, counts = request.items, self.counts
@@ -341,7 +361,7 @@ class Batcher:
         self._forget([item for item in request.items if not item.waiters])
         if isinstance(error, QuotaExceeded):
             self.counts.refused_quota += 1
-            self.outlet.quota.refused(error.retry_after_seconds)
+            self.outlet.quota.refused(error.retry_after_seconds, sent_s=request.sent_s)
         verdict = verdict_on(error, len(request.items))
         if verdict == "fail":
             self._fail(wanted, error)
@@ -362,15 +382,15 @@ class Batcher:
                 self._doorway.due_as_is(part, "part")
 
     def _believe(self, error: RequestRefused, request: Request) -> None:
-        """Lower a limit the server says is lower; where it does not say how low, halve it."""
+        """Lower a limit that the server says is lower; where it does not say how low, halve it."""
         limits, texts = self.limits, len(request.items)
-        if error.max_texts is not None:
-            said = error.max_texts if 0 < error.max_texts < texts else texts // 2
-            limits.max_texts = max(1, min(limits.max_texts, said))
+        if error.max_texts is not None and texts <= limits.max_texts:  # else it is known already
+            limits.max_texts = error.max_texts if 0 < error.max_texts < texts else texts // 2
         if error.max_tokens is not None:
             said = error.max_tokens if error.max_tokens > 0 else request.tokens // 2
             self._estimate.too_many(request.tokens, said)
             limits.max_tokens = max(1, min(limits.max_tokens, said, request.tokens * 2 // 3))
+        self._doorway.try_one()
 
     def _rest(self, items: list[Item], error: Exception) -> None:
         """Try again after a pause what may be tried again."""
@@ -429,22 +449,5 @@ class Batcher:
         if outcome is not None:
             item.settle(outcome)
 
-    def _wrong(self, texts: int, vectors: int) -> WrongAnswer:
-        return WrongAnswer(
-            f"{self._model} answered {texts} texts with {vectors} vectors, so none can be told whose it is. "
-            "Try again; if it stays so, it is not the model it is taken for.",
-            model=self._model,
-        )
-
     def _late(self, when: str) -> ModelTimeout:
-        return ModelTimeout(
-            f"{self._model} did not answer {when}; {self.waiting} texts wait and {len(self._requests)} "
-            "requests are under way. Allow more time, or find out why it has become slow.",
-            dependency=self._model,
-        )
-
-    def _shut(self) -> Unavailable:
-        return Unavailable(
-            "The Vertex client is closed, so this text was not answered. Open a new one and ask again.",
-            dependency=self._model,
-        )
+        return late(self._model, when, waiting=self.waiting, under_way=self.under_way)

@@ -14,10 +14,10 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from perfkit.errors import CircuitOpen
-from perfkit.vertex.batching.items import Item
+from perfkit.vertex.batching.items import Item, Request
 from perfkit.vertex.batching.lanes import Lane
 from perfkit.vertex.batching.outlet import Outlet
 from perfkit.vertex.batching.policy import Reason
@@ -43,6 +43,8 @@ class Passed(NamedTuple):
     generation: int
     """Of the circuit breaker."""
     why: Reason
+    trial: bool
+    """Whether no other goes out before this one is answered."""
 
 
 class House(Protocol):
@@ -75,6 +77,7 @@ class Doorway:
             "_loop",
             "_outlet",
             "_parts",
+            "_trial",
             "_turn",
         ),
         *("bulk", "single"),
@@ -98,17 +101,22 @@ class Doorway:
         self._due: dict[Lane, Reason] = {}
         self._credit = 0.0
         self._credit_each = bulk_share / (1 - bulk_share) if bulk_share < 1 else 1.0
+        self._trial: Literal["no", "wanted", "out"] = "no"
         self._turn: asyncio.Handle | None = None
         self._gate: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
         """Texts that are not on their way."""
-        return self.single.texts + self.bulk.texts + sum(len(items) for items, _why in self._parts)
+        parted = sum(item.where == "parted" for items, _why in self._parts for item in items)
+        return self.single.texts + self.bulk.texts + parted
 
     def lane(self, *, bulk: bool) -> Lane:
         """Return the lane of single queries, or that of bulk work."""
-        return self.bulk if bulk else self.single
+        lane = self.bulk if bulk else self.single
+        if not lane.texts and lane in self._due:  # whoever it was due for has left
+            self._emptied(lane)
+        return lane
 
     def is_due(self, lane: Lane) -> bool:
         """Tell whether a lane's texts wait for a way out and no longer for company."""
@@ -147,6 +155,16 @@ class Doorway:
         while self._lets_one_through():
             pass
 
+    def try_one(self) -> None:
+        """Let requests out one at a time until one is answered: how large they may be is being found out."""
+        if self._trial == "no":
+            self._trial = "wanted"
+
+    def tried(self, request: Request, *, answered: bool) -> None:
+        """Hear what became of a request; others may have waited for it."""
+        if request.trial:
+            self._trial = "no" if answered else "wanted"
+
     def close(self) -> None:
         """Let nothing through any more."""
         for handle in (self._turn, self._gate):
@@ -173,6 +191,8 @@ class Doorway:
     def _lets_through(self, bulk: bool, tokens: int) -> bool:
         """Ask all who have a say, and see to it that somebody asks again where one says no."""
         outlet = self._outlet
+        if self._trial == "out":
+            return False
         if not outlet.slots.free(bulk=bulk):
             outlet.slots.when_free(self.pump)
             return False
@@ -194,7 +214,10 @@ class Doorway:
         carried = sum(item.tokens for item in items)
         if carried != tokens:
             outlet.quota.settle(tokens, carried)
-        self._house.go(Passed(items, carried, bulk, generation, why))
+        trial = self._trial == "wanted"
+        if trial:
+            self._trial = "out"
+        self._house.go(Passed(items, carried, bulk, generation, why, trial))
         return True
 
     def _composed(self, bulk: bool) -> tuple[list[Item], Reason]:

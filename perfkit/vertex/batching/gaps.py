@@ -20,7 +20,7 @@ from typing import Final
 
 __all__ = ["GapHistogram"]
 
-_RATIO: Final = 1.25
+_RATIO: Final = 1.35
 _LONGEST_S: Final = 10.0
 _PRIOR: Final = 2.0
 _RESCALE_ABOVE: Final = 1e12

@@ -3,9 +3,9 @@
 A histogram cannot promise anything: let arrivals change as they please, and what it learned is wrong. Greedy
 promises, to cost at most twice the optimum, but no better than that. So three policies are played at once on
 the same arrivals, each in a *shadow* that keeps four numbers and costs well under a microsecond: the learned
-one, greedy, and never to wait. Their costs fade alike (half of them after `_HALF_LIFE` arrivals). Whoever has
-been cheapest decides; the learned policy is given up for greedy when that is cheaper by `_SLACK` requests, and
-taken back when it is itself cheaper by 3 %, so that two that are alike do not take turns.
+one, greedy, and never to wait. Their costs fade alike (half of them after `_HALF_LIFE` arrivals). Whoever
+has been cheapest decides; the learned policy is given up for greedy when that is cheaper by `_SLACK`
+requests, and taken back when it is itself cheaper by 3 %, so that two that are alike do not take turns.
 
 In the long run the cost is then greedy's at the most, which is twice the optimum, and hardly ever more than
 that of sending each caller at once, which is the best there is when hardly anybody comes.
@@ -21,8 +21,7 @@ __all__ = ["Decider", "Guard", "Shadow"]
 Decider: TypeAlias = Literal["learned", "greedy", "at_once"]
 
 _HALF_LIFE: Final = 5_000.0
-_SLACK: Final = 4.0
-_BACK: Final = 0.97
+_SLACK: Final = 10.0
 _FADE: Final = 0.5 ** (1 / _HALF_LIFE)
 
 
@@ -79,10 +78,11 @@ class Guard:
             self._last_s = at_s
         learned_s, greedy_s = self.learned.cost_s, self.greedy.cost_s
         decider = self.decider
+        ahead_s = greedy_s - learned_s
         if decider == "greedy":
-            if learned_s < _BACK * greedy_s:
+            if ahead_s > _SLACK * worth_s:
                 decider = "learned"
-        elif learned_s > greedy_s + _SLACK * worth_s:
+        elif ahead_s < -_SLACK * worth_s:
             decider = "greedy"
         if decider != "greedy":
             decider = "at_once" if self._at_once_s < learned_s else "learned"

@@ -93,10 +93,17 @@ class Call:
 class Request:
     """Texts that travel together, once they are on their way."""
 
-    __slots__ = ("bulk", "generation", "items", "task", "tokens", "wanted")
+    __slots__ = ("bulk", "generation", "items", "reported", "sent_s", "task", "tokens", "trial", "wanted")
 
-    def __init__(self, items: list[Item], *, tokens: int, bulk: bool, generation: int) -> None:
+    def __init__(
+        self, items: list[Item], *, tokens: int, bulk: bool, generation: int, sent_s: float, trial: bool
+    ) -> None:
         self.items = items
+        self.sent_s = sent_s
+        self.reported = False
+        """Whether it is known what became of it."""
+        self.trial = trial
+        """Whether others wait to see if it is small enough."""
         self.tokens = tokens
         """As estimated and taken from the quota."""
         self.bulk = bulk

@@ -5,16 +5,18 @@ Goldman and Scott [1]. Whoever knows all arrivals sends right after one of them,
 first j arrivals, each at t,
 
     best[j]  =  min over i < j of   best[i]  +  worth  +  Σ_{i<k≤j} (t_j − t_k)
-                               =   (best[i] + P_i)  −  i·t_j   +   terms of j alone,          P_i = Σ_{k≤i} t_k
+                               =   (best[i] + P_i)  −  i·t_j   +   terms of j alone,          P_i = Σ_{k≤i}
+                               t_k
 
-Seen from j, each i is a straight line in t_j, and a later i is steeper downwards: once it is below an earlier
-one it stays below. So every candidate is best for one interval of j, the intervals lie in the candidates'
-order, and a queue of them with their beginnings is enough (Galil and Park [2]). Limits on texts and tokens
-end a candidate's life at a known j, which keeps that order. O(n log n) time, O(n) room; about 1.5 µs an arrival.
+Seen from j, each i is a straight line in t_j, and a later i is steeper downwards: once it is below an
+earlier one it stays below. So every candidate is best for one interval of j, the intervals lie in the
+candidates' order, and a queue of them with their beginnings is enough (Galil and Park [2]). Limits on texts
+and tokens end a candidate's life at a known j, which keeps that order. O(n log n) time, O(n) room; about 1.5
+µs an arrival.
 
 [1] D. R. Dooly, S. A. Goldman, S. D. Scott: *On-line analysis of the TCP acknowledgment delay problem*. JACM
-48(2), 2001.  [2] Z. Galil, K. Park: *A linear-time algorithm for concave one-dimensional dynamic programming*.
-Information Processing Letters 33(6), 1990.
+48(2), 2001.  [2] Z. Galil, K. Park: *A linear-time algorithm for concave one-dimensional dynamic
+programming*. Information Processing Letters 33(6), 1990.
 """
 
 from __future__ import annotations

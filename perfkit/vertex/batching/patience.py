@@ -1,22 +1,24 @@
 """How long so many callers should bear a silence, if gaps are as they have been: a Markov decision, solved.
 
-With n callers waiting, the next comes after a gap G. Whoever is patient for u pays n·min(G, u) of waiting, and
-if the next caller comes in time, saves a request. Let h(n) be the cost from here on with n waiting (against
-the average, g an arrival). Sending now costs K, a request, and the next caller finds an empty queue:
+With n callers waiting, the next comes after a gap G. Whoever is patient for u pays n·min(G, u) of waiting,
+and if the next caller comes in time, saves a request. Let h(n) be the cost from here on with n waiting
+(against the average, g an arrival). Sending now costs K, a request, and the next caller finds an empty
+queue:
 
-    send:  h(n) = K − g + h(1)            wait u:  h(n) = h(send) − { P(G ≤ u) · [K + h(1) − h(n+1)] − n·E min(G, u) }
+    send:  h(n) = K − g + h(1)            wait u:  h(n) = h(send) − { P(G ≤ u) · [K + h(1) − h(n+1)] − n·E
+    min(G, u) }
 
 So with gain(n) the best value of the braces, over all u, and 0 for u = 0,
 
     gain(n) = max_u  P(G ≤ u) · (g + gain(n+1)) − n·E min(G, u),              g = K − gain(1)
 
 What one more caller is worth is not the whole request K: he saves it only against the average cost of an
-arrival, g, which falls as traffic grows, plus what his own successors will be worth. From an n that waits for
-nobody, one sweep downwards gives all gains for a given g; how fast gain(1) changes with g is the expected
-number of callers to come, which the sweep yields as well, so Newton's step on g = K − gain(1) is free. That is
-policy iteration (R. A. Howard: *Dynamic Programming and Markov Processes*, 1960; for renewal rewards, S. M.
-Ross: *Applied Probability Models*, ch. 7). gain(1) is convex in g, so the steps converge from one side, and as
-each sweep begins where the last ended, one is enough.
+arrival, g, which falls as traffic grows, plus what his own successors will be worth. From an n that waits
+for nobody, one sweep downwards gives all gains for a given g; how fast gain(1) changes with g is the
+expected number of callers to come, which the sweep yields as well, so Newton's step on g = K − gain(1) is
+free. That is policy iteration (R. A. Howard: *Dynamic Programming and Markov Processes*, 1960; for renewal
+rewards, S. M. Ross: *Applied Probability Models*, ch. 7). gain(1) is convex in g, so the steps converge from
+one side, and as each sweep begins where the last ended, one is enough.
 
 For Poisson arrivals at rate λ it reproduces the textbook: gaps have no memory, so either wait for all comers
 or for none, and send at the smallest n with n(n+1) ≥ 2λK (economic order quantity).
@@ -30,8 +32,6 @@ from perfkit.vertex.batching.gaps import GapHistogram
 
 __all__ = ["Patience"]
 
-_TRUST: Final = 0.95
-"""How much of the gain is believed: what a histogram promises is a little better than what comes."""
 _BEYOND: Final = 3
 """How many more callers than last time the sweep looks at, so that the table can grow."""
 _MOST_CALLERS: Final = 250
@@ -70,15 +70,16 @@ class Patience:
         gain = expected = 0.0
         longest = 1
         for callers in range(most, 0, -1):
-            value = (cost_s + gain) * _TRUST
+            value = cost_s + gain
             best = silence_s = reached = come = waited_s = 0.0
             for edge_s, share, part in zip(edges_s, shares, parts, strict=True):
                 come += share
                 waited_s += part
-                net = come * value - callers * (waited_s + edge_s * (1.0 - come))
+                price_s = callers * (waited_s + edge_s * (1.0 - come))
+                net = come * value - price_s
                 if net > best:
                     best, silence_s, reached = net, edge_s, come
-                if callers * waited_s > value:
+                if value - price_s <= best:  # the price only rises, so no longer wait is better
                     break
             gain, expected = best, reached * (1.0 + expected)
             silences_s[callers] = silence_s

@@ -2,8 +2,8 @@
 
 No quota, no time in flight, one lane: the batcher reduced to its policy, and so the lower half of every
 comparison with `offline_optimum`. As in the batcher, callers of one moment share a request even where the
-policy waits for nobody (it sends at the end of the loop's turn), and one who comes just when a wait ends is in
-time. Fixed windows run through the same code as the rest.
+policy waits for nobody (it sends at the end of the loop's turn), and one who comes just when a wait ends is
+in time. Fixed windows run through the same code as the rest.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ minute; what the server makes of it is the server's.
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from typing import Final
 
 from perfkit.resilience.bounds import demand
@@ -29,8 +31,10 @@ MINUTE_S: Final = 60.0
 JITTER_S: Final = 0.25
 """By how much two requests may differ in how long they travel."""
 
+_MOST_HEADROOM: Final = 0.99  # with a burst of one: 1 + 0.99 * quota * (1 + jitter_s / 60) < quota + 1
+_AFTER_A_PAUSE: Final = 0.125
 _STEP_S: Final = 4.0
-_STEPS: Final = 16  # besides the one of now: 64 s, which is a minute and its jitter
+_STEPS: Final = 16  # besides the one of now: 64 s, more than a minute and its jitter
 _DUST: Final = 1e-6
 """Shares of a token that rounding may have lost."""
 _LEAST_WAIT_S: Final = 1e-6  # less would not move a clock that has run for long
@@ -46,7 +50,7 @@ class Bucket:
     (23.75, 69.06)
     >>> bucket.lacks_s(0.0, 1.0)
     0.0
-    >>> bucket.spend(69.0)
+    >>> bucket.spend(0.0, 69.0)
     >>> round(bucket.lacks_s(0.0, 1.0), 3)
     0.039
 
@@ -60,47 +64,55 @@ class Bucket:
     """
 
     __slots__ = (
+        "_allowed",
         "_full_burst",
         "_full_rate",
         "_last_s",
         "_level",
-        "_ring",
+        "_number",
         "_spent",
-        "_step",
         "_step_ends_s",
+        "_steps",
         "burst",
         "quota",
         "rate_per_s",
     )
 
     def __init__(self, quota: float, *, headroom: float, jitter_s: float = JITTER_S) -> None:
-        demand(quota >= 1, "quota", quota, otherwise="nothing would ever pass", allowed="1 a minute or more")
         demand(
-            0 < headroom <= 0.99,
+            1 <= quota < math.inf,
+            "quota",
+            quota,
+            otherwise="nothing would pass, or nothing is to be kept to",
+            allowed="1 a minute or more",
+        )
+        demand(
+            0 < headroom <= _MOST_HEADROOM,
             "headroom",
             headroom,
-            otherwise="nothing would flow, or no burst would be left",
-            allowed="a share above 0, up to 0.99",
+            otherwise="nothing would flow, or a burst of one would not fit",
+            allowed=f"a share above 0, up to {_MOST_HEADROOM}",
         )
         demand(
-            0 <= jitter_s <= 4,
+            0 <= jitter_s <= 0.5,
             "jitter_s",
             jitter_s,
-            otherwise="the quota could not be kept to",
-            allowed="seconds from 0 to 4",
+            otherwise="a burst of one would not fit into a small quota",
+            allowed="seconds from 0 to 0.5",
         )
         self.quota: Final = quota
-        self._full_rate = headroom * quota / MINUTE_S
-        self._full_burst = (1 - headroom) * quota - self._full_rate * jitter_s
+        self._full_rate: Final = headroom * quota / MINUTE_S
+        self._full_burst: Final = max(1.0, (1 - headroom) * quota - self._full_rate * jitter_s)
         self.rate_per_s = self._full_rate
-        self.burst = max(1.0, self._full_burst)
+        self.burst = self._full_burst
+        """The largest amount that passes without going into debt."""
+        self._allowed = quota
         self._level = self.burst
-        self._last_s: float | None = None
-        self._ring = [0.0] * _STEPS
-        self._spent = 0.0
-        """Within the step of now."""
-        self._step = 0
-        self._step_ends_s = 0.0
+        self._last_s = -math.inf
+        self._steps = deque([0.0] * _STEPS, maxlen=_STEPS)
+        self._spent = 0.0  # within the step of now
+        self._number = 0
+        self._step_ends_s = -math.inf
 
     def lacks_s(self, now_s: float, amount: float, reserve: float = 0.0) -> float:
         """Return how long to wait until an amount may be spent: 0 when it may now.
@@ -108,26 +120,75 @@ class Bucket:
         Args:
             now_s: The time.
             amount: What is to be spent.
-            reserve: What is to be left for others, where the burst has room for both.
+            reserve: What is to be left for others, as far as the burst has room for both.
         """
-        raise NotImplementedError
+        passed_s = now_s - self._last_s
+        if passed_s > 0:
+            level = self._level + passed_s * self.rate_per_s
+            self._level = min(self.burst, level)
+            self._last_s = now_s
+        needed = amount + reserve
+        if needed > self.burst:
+            needed = self.burst
+        if self._level >= needed - _DUST:
+            return 0.0 if amount <= self.burst else self._until_room_s(now_s, amount)
+        return max(self._last_s - now_s, 0.0) + (needed - self._level) / self.rate_per_s + _LEAST_WAIT_S
 
-    def spend(self, amount: float) -> None:
+    def spend(self, now_s: float, amount: float) -> None:
         """Take an amount that `lacks_s` let pass, or charge one after the fact; less than 0 gives back."""
-        raise NotImplementedError
+        if now_s >= self._step_ends_s:
+            self._step_on(now_s)
+        self._spent += amount
+        level = self._level - amount
+        self._level = min(self.burst, level)
 
     def level(self, now_s: float) -> float:
         """Return what is there to be spent; less than 0 is a debt."""
-        raise NotImplementedError
+        self.lacks_s(now_s, 0.0)
+        return self._level
 
     def spent(self, now_s: float) -> float:
-        """Return what was spent in the last minute, and up to 8 s before it."""
-        raise NotImplementedError
+        """Return what was spent in the last 64 s, and up to 4 s before."""
+        if now_s >= self._step_ends_s:
+            self._step_on(now_s)
+        return max(0.0, math.fsum(self._steps) + self._spent)
+
+    def utilisation(self, now_s: float) -> float:
+        """Return the share of the quota that the last minute took."""
+        watched_s = (_STEPS + 1) * _STEP_S - max(0.0, self._step_ends_s - now_s)
+        return self.spent(now_s) / self.quota * MINUTE_S / max(watched_s, _STEPS * _STEP_S)
 
     def drain(self, now_s: float, until_s: float) -> None:
-        """Let nothing flow until a time, and leave one then: who was refused does not come back in a burst."""
-        raise NotImplementedError
+        """Let nothing flow until a time, and little be there then: nobody returns from a pause in a burst."""
+        self._level = min(self.level(now_s), max(1.0, self.burst * _AFTER_A_PAUSE))
+        self._last_s = max(self._last_s, until_s)
 
-    def pace(self, share: float) -> None:
-        """Flow at a share of the rate and the burst, because others draw on the same quota."""
-        raise NotImplementedError
+    def pace(self, now_s: float, share: float) -> None:
+        """Flow at a share of the rate, with a share of the burst: others draw on the same quota."""
+        self.level(now_s)
+        self.rate_per_s = self._full_rate * share
+        self.burst = max(1.0, self._full_burst * share)
+        self._allowed = self.quota * share
+        self._level = min(self._level, self.burst)
+
+    def _until_room_s(self, now_s: float, amount: float) -> float:
+        """Return how long until the last minute leaves room for an amount above the burst."""
+        left = self.spent(now_s)
+        if left + amount <= self._allowed or left <= _DUST:
+            return 0.0
+        leaves_s = self._step_ends_s
+        for spent in (*self._steps, self._spent):
+            left -= spent
+            if left + amount <= self._allowed or left <= _DUST:
+                break
+            leaves_s += _STEP_S
+        return leaves_s - now_s + _LEAST_WAIT_S
+
+    def _step_on(self, now_s: float) -> None:
+        """Begin the step of now. Steps are numbered from the clock's zero: adding them up would drift."""
+        number = math.floor(now_s / _STEP_S)
+        self._steps.append(self._spent)
+        self._steps.extend([0.0] * min(max(number - self._number - 1, 0), _STEPS))
+        self._spent = 0.0
+        self._number = number
+        self._step_ends_s = (number + 1) * _STEP_S

@@ -1,0 +1,1 @@
+"""The questions of `benchmarks/vertex.py`, one a file."""
