@@ -91,7 +91,7 @@ class _Rest:
         if method == "countTokens":
             texts = [text.content for text in _instances(document)] + [_text_of(document.get("contents", ()))]
             return {
-                "totalTokens": sum(self._core.counted(text) for text in texts),
+                "totalTokens": sum(self._core.tokens_of(text) for text in texts),
                 "totalBillableCharacters": sum(len("".join(text.split())) for text in texts),
             }
         raise Fault("NOT_FOUND", f"The emulator has no method {method}.")
