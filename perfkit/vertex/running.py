@@ -15,12 +15,13 @@ from typing import TypeAlias
 from perfkit.cache import TieredCache
 from perfkit.clock import Clock
 from perfkit.events import Probe
-from perfkit.vertex.batching.batcher import Batcher, Limits, Patience
+from perfkit.vertex.batching.batcher import Batcher, Limits
 from perfkit.vertex.batching.choose import policy_of
 from perfkit.vertex.batching.fixed import AtOnce
 from perfkit.vertex.batching.outlet import Outlet
 from perfkit.vertex.batching.packing import TokenEstimate
 from perfkit.vertex.batching.policy import BatchPolicy
+from perfkit.vertex.batching.verdict import RetryRules
 from perfkit.vertex.counts import BatchCounts
 from perfkit.vertex.embeddings import Embeddings
 from perfkit.vertex.models import EmbeddingSpec
@@ -135,7 +136,7 @@ class Running:
                 min(settings.batch_max_texts, spec.max_texts), min(settings.batch_max_tokens, estimate.room)
             ),
             estimate=estimate,
-            patience=Patience(settings.request_timeout_seconds, settings.attempts),
+            retrying=RetryRules(settings.request_timeout_seconds, settings.attempts),
             bulk_share=settings.bulk_share,
             counts=granted.counted(spec),
             clock=granted.clock,

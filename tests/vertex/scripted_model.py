@@ -9,15 +9,16 @@ from collections.abc import Awaitable, Callable, Sequence
 import numpy as np
 
 from perfkit.clock import now_s
-from perfkit.vertex.batching.batcher import Batcher, Limits, Patience
+from perfkit.vertex.batching.batcher import Batcher, Limits
 from perfkit.vertex.batching.fixed import FixedWindow
 from perfkit.vertex.batching.items import Outcome
 from perfkit.vertex.batching.outlet import Outlet
 from perfkit.vertex.batching.policy import BatchPolicy
+from perfkit.vertex.batching.verdict import RetryRules
 from perfkit.vertex.protocols import EmbedReply, Text, Vector
 from perfkit.vertex.settings import VertexSettings
 
-__all__ = ["Answer", "ScriptedModel", "batcher_over", "texts", "told"]
+__all__ = ["Answer", "ScriptedModel", "ask", "batcher_over", "texts", "told"]
 
 Answer = Callable[[Sequence[str], int], Awaitable[None]]
 """Hears a request's texts and its number, from 1; it may wait or raise."""
@@ -83,7 +84,7 @@ def batcher_over(
     policy: BatchPolicy | None = TEN_MS,
     max_texts: int = 250,
     max_tokens: int = 20_000,
-    patience: Patience | None = None,
+    retrying: RetryRules | None = None,
     settings: VertexSettings | None = None,
     seed: int = 1,
 ) -> Batcher:
@@ -96,8 +97,15 @@ def batcher_over(
         policy=policy,
         outlet=Outlet.of("a model", settings, clock=now_s, rng=rng),
         limits=Limits(max_texts, max_tokens),
-        patience=patience,
+        retrying=retrying,
         bulk_share=settings.bulk_share,
         clock=now_s,
         rng=rng,
     )
+
+
+async def ask(
+    batcher: Batcher, *numbers: int, within_s: float = 10.0, bulk: bool = False
+) -> Sequence[Outcome]:
+    """What texts with these numbers came to."""
+    return await batcher.submit(texts(*numbers), deadline_s=now_s() + within_s, bulk=bulk)

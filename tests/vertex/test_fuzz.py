@@ -23,8 +23,8 @@ from perfkit.errors import (
 )
 from perfkit.lab.virtual import run_virtual
 from perfkit.vertex.batching.adaptive import AdaptivePolicy
-from perfkit.vertex.batching.batcher import Patience
 from perfkit.vertex.batching.items import Outcome
+from perfkit.vertex.batching.verdict import RetryRules
 from perfkit.vertex.protocols import Text, Vector
 from perfkit.vertex.settings import VertexSettings
 from tests.vertex.scripted_model import ScriptedModel, batcher_over, told
@@ -106,7 +106,7 @@ def test_whatever_happens_every_caller_gets_exactly_its_own(seed: int) -> None:
             model,
             policy=rng.choice([AdaptivePolicy(0.025), None]),
             settings=settings,
-            patience=Patience(request_s=1.0),
+            retrying=RetryRules(request_s=1.0),
             seed=seed,
         )
         ends: Counter[str] = Counter()

@@ -27,7 +27,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -49,13 +48,13 @@ from perfkit.vertex.batching.outlet import Outlet
 from perfkit.vertex.batching.packing import TokenEstimate
 from perfkit.vertex.batching.policy import BatchPolicy, Reason
 from perfkit.vertex.batching.troubles import closed, late, miscounted
-from perfkit.vertex.batching.verdict import verdict_on
+from perfkit.vertex.batching.verdict import RetryRules, verdict_on
 from perfkit.vertex.batching.wait import Wait
 from perfkit.vertex.counts import BatchCounts
 from perfkit.vertex.latency_fit import LatencyFit
 from perfkit.vertex.protocols import EmbedReply, Text
 
-__all__ = ["Batcher", "Limits", "Patience", "Send"]
+__all__ = ["Batcher", "Limits", "RetryRules", "Send"]
 
 Send = Callable[[Sequence[Text], float], Awaitable[EmbedReply]]
 """Sends one request of these texts, within so many seconds."""
@@ -65,18 +64,6 @@ _GRACE: Final = 1.1
 _RPC_WEIGHT: Final = 0.1
 _NEAR: Final = 2.0
 """A call whose deadline is nearer than so many usual requests waits for nobody."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long, and how often."""
-
-    request_s: float = 10.0
-    """What one request may take."""
-    attempts: int = 3
-    """How often a text is sent at the most; refusals for quota do not count, they last until the deadline."""
-    retry_base_s: float = 0.1
-    retry_cap_s: float = 2.0
 
 
 class Batcher:
@@ -89,7 +76,7 @@ class Batcher:
         outlet: Quota, places, breaker and retries, shared with other batchers of the base model.
         limits: What one request may hold.
         estimate: Guesses a text's tokens, and learns.
-        patience: How long a request may take and how often it is tried.
+        retrying: How long a request may take and how often it is tried.
         bulk_share: The share of requests that bulk work may have while single queries wait.
         counts: Where to count; several batchers may share one.
         clock: The loop's, or one that goes as fast.
@@ -105,7 +92,7 @@ class Batcher:
         outlet: Outlet,
         limits: Limits,
         estimate: TokenEstimate | None = None,
-        patience: Patience | None = None,
+        retrying: RetryRules | None = None,
         bulk_share: float = 0.5,
         counts: BatchCounts | None = None,
         clock: Clock = now_s,
@@ -119,7 +106,7 @@ class Batcher:
         self._send = send
         self._model = model
         self._estimate = estimate or TokenEstimate()
-        self._patience = patience or Patience()
+        self._retrying = retrying or RetryRules()
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311  # jitter, not a secret
         self._loop = asyncio.get_running_loop()
@@ -305,7 +292,7 @@ class Batcher:
         """Send a request and see to what becomes of it."""
         texts = [item.text for item in request.items]
         latest_s = max(item.latest_s for item in request.items)
-        timeout_s = max(0.001, min(self._patience.request_s, latest_s - request.sent_s))
+        timeout_s = max(0.001, min(self._retrying.request_s, latest_s - request.sent_s))
         try:
             async with asyncio.timeout(timeout_s * _GRACE):
                 reply = await self._send(texts, timeout_s)
@@ -394,18 +381,18 @@ class Batcher:
 
     def _rest(self, items: list[Item], error: Exception) -> None:
         """Try again after a pause what may be tried again."""
-        patience, again = self._patience, []
+        rules, again = self._retrying, []
         if items and self.outlet.retries.allows():
             for item in items:
                 item.attempts += 1
-            again = [item for item in items if item.attempts < patience.attempts]
+            again = [item for item in items if item.attempts < rules.attempts]
         for item in again:
             item.where = "resting"
         self._fail([item for item in items if item.where != "resting"], error)
         if again:
             self.counts.retries += len(again)
             pause_s = full_jitter_s(
-                again[0].attempts - 1, self._rng, base_s=patience.retry_base_s, cap_s=patience.retry_cap_s
+                again[0].attempts - 1, self._rng, base_s=rules.retry_base_s, cap_s=rules.retry_cap_s
             )
             said_s = error.retry_after_seconds if isinstance(error, Unavailable) else None
             self._loop.call_later(max(pause_s, said_s or 0.0), self._doorway.put_back, again)

@@ -1,4 +1,4 @@
-"""What is to be done with the texts of a request that failed.
+"""What is to be done with the texts of a request that failed, and how often.
 
 again      the quota was spent: back to the head of the lane, however often, until their deadlines
 rest       the server failed: the same after a pause, a few times
@@ -9,13 +9,26 @@ fail       nothing will help
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from perfkit.errors import QuotaExceeded, RequestRefused, Unavailable, WrongAnswer
 
-__all__ = ["Verdict", "verdict_on"]
+__all__ = ["RetryRules", "Verdict", "verdict_on"]
 
 Verdict: TypeAlias = Literal["again", "rest", "smaller", "halve", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRules:
+    """How long, and how often."""
+
+    request_s: float = 10.0
+    """What one request may take."""
+    attempts: int = 3
+    """How often a text is sent at the most; refusals for quota do not count, they last until the deadline."""
+    retry_base_s: float = 0.1
+    retry_cap_s: float = 2.0
 
 
 def verdict_on(error: Exception, texts: int) -> Verdict:
