@@ -86,10 +86,11 @@ def batcher_over(
     max_tokens: int = 20_000,
     retrying: RetryRules | None = None,
     settings: VertexSettings | None = None,
+    places: int = 32,
     seed: int = 1,
 ) -> Batcher:
     """A batcher that waits 10 ms for company, without a quota unless the settings name one."""
-    settings = settings or VertexSettings(requests_per_minute=0)
+    settings = settings or VertexSettings(requests_per_minute=0, inflight_max=places)
     rng = random.Random(seed)  # noqa: S311  # repeatable
     return Batcher(
         model.send,
