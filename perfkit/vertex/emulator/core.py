@@ -41,7 +41,7 @@ from perfkit.vertex.protocols import (
     Text,
     Vector,
 )
-from perfkit.vertex.refusals import error_of
+from perfkit.vertex.refusals import error_of, too_few
 
 __all__ = ["EmulatedVertex"]
 
@@ -105,9 +105,12 @@ class EmulatedVertex:
     async def embed(self, request: EmbedRequest, *, timeout_s: float) -> EmbedReply:
         """Embed texts, as `Transport.embed`."""
         try:
-            return await self._embedded(request, None, timeout_s)
+            reply = await self._embedded(request, None, timeout_s)
         except Fault as fault:
             raise _error(fault, request.model, texts=len(request.texts)) from None
+        if len(reply.vectors) != len(request.texts):
+            raise too_few(len(reply.vectors), len(request.texts), request.model)
+        return reply
 
     async def generate(self, request: GenerateRequest, *, timeout_s: float) -> GenerateReply:
         """Write a text, as `Transport.generate`."""
