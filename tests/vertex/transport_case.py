@@ -59,10 +59,8 @@ class TransportCase:
 
     async def test_vectors_come_as_they_were_made_and_in_order(self) -> None:
         """To the last bit of a float32, with what the server counted."""
-        request = EmbedRequest(
-            MODEL,
-            [Text("a first text"), Text("ein zweiter", "RETRIEVAL_DOCUMENT", "a title"), Text("третий")],
-        )
+        second = Text("ein zweiter", "RETRIEVAL_DOCUMENT", "a title")
+        request = EmbedRequest(MODEL, [Text("a first text"), second, Text("третий")])
         reply = await self._embed(request)
         made = await EmulatedVertex().embedded(request)
         assert len(reply.vectors) == 3
@@ -184,7 +182,7 @@ class TransportCase:
         request = GenerateRequest(WRITER, "Say something of caches.", temperature=0.0)
         seen = []
         async with type(self).opened(EmulatedVertex(faulty("cut_stream", value=1))) as transport:
-            with pytest.raises(Unavailable):
+            with pytest.raises(Unavailable):  # noqa: PT012  # what came before counts
                 async for piece in transport.stream(request, timeout_s=20.0):
                     seen.append(piece)  # noqa: PERF401  # it breaks
         assert len(seen) == 1
