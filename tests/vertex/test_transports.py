@@ -1,4 +1,4 @@
-"""Three ways to the same emulator: in this process, by Google's client over gRPC, by google-genai over REST."""
+"""Three ways to one emulator: in this process, by Google's client over gRPC, by google-genai over REST."""
 
 from __future__ import annotations
 
