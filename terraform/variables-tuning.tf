@@ -215,6 +215,7 @@ variable "tuning" {
       breaker_min_calls        = optional(number, 20)
       breaker_failure_ratio    = optional(number, 0.5)
       breaker_open_seconds     = optional(number, 1)
+      text_timeout_seconds     = optional(number, 60)
       text_inflight_initial    = optional(number, 8)
       text_inflight_max        = optional(number, 64)
       embedding_ttl_seconds    = optional(number, 604800)
@@ -1137,6 +1138,11 @@ variable "tuning" {
   validation {
     condition     = var.tuning.vertex.breaker_open_seconds >= 0.01 && var.tuning.vertex.breaker_open_seconds <= 600
     error_message = "vertex.breaker_open_seconds must be a number >= 0.01 and <= 600."
+  }
+
+  validation {
+    condition     = var.tuning.vertex.text_timeout_seconds > 0 && var.tuning.vertex.text_timeout_seconds <= 600
+    error_message = "vertex.text_timeout_seconds must be a number > 0 and <= 600."
   }
 
   validation {

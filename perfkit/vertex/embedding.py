@@ -42,6 +42,9 @@ class Embedding:
     def __getitem__(self, index: int) -> float:
         return float(self.values[index])
 
+    def __repr__(self) -> str:
+        return f"Embedding({len(self.values)} numbers of {self.token_count} tokens, cached={self.cached})"
+
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         import numpy as np
 

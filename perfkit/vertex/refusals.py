@@ -88,7 +88,8 @@ _MAX_TOKENS: Final = (
     ),
 )
 _NO_TOKEN: Final = re.compile(
-    r"metadata from plugin failed.*(?:RefreshError|reauthentication|invalid_grant|invalid_client|unauthorized)",
+    r"metadata from plugin failed"
+    r".*(?:RefreshError|reauthentication|invalid_grant|invalid_client|unauthorized)",
     re.IGNORECASE | re.DOTALL,
 )
 _TOO_LARGE: Final = re.compile(r"(Received|Sent) message larger than max \((\d+) vs\. (\d+)\)")

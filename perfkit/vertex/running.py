@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from perfkit.cache import TieredCache
 from perfkit.clock import Clock
@@ -29,7 +29,10 @@ from perfkit.vertex.protocols import EmbedReply, EmbedRequest, Text, Transport
 from perfkit.vertex.settings import VertexSettings
 from perfkit.vertex.text.calls import TextCalls
 
-__all__ = ["Granted", "Running"]
+__all__ = ["NAMESPACE", "Granted", "Running"]
+
+NAMESPACE: Final = "vertex-embeddings"
+"""Where kept embeddings lie in the cache."""
 
 _Kind: TypeAlias = tuple[str, int | None, bool]
 """Model, length of the vectors, whether too long a text is cut: what a request's texts have in common."""
@@ -88,17 +91,15 @@ class Granted:
 class Running:
     """The parts of a service on one loop."""
 
-    def __init__(
-        self, granted: Granted, *, embeddings_cache: TieredCache | None, texts_cache: TieredCache | None
-    ) -> None:
+    def __init__(self, granted: Granted, *, cache: TieredCache | None) -> None:
         self._granted = granted
-        self._cache = embeddings_cache
+        self._cache = None if cache is None else cache.namespaced(NAMESPACE)
         self._outlets: dict[str, Outlet] = {}
         self._embeddings: dict[_Kind, Embeddings] = {}
         self.texts = TextCalls(
             granted.transport,
             granted.settings,
-            cache=texts_cache,
+            cache=cache,
             location=granted.location,
             clock=granted.clock,
             rng=granted.rng,

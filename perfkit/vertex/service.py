@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Final, Literal, Self, TypeAlias, overload
+from typing import Literal, Self, TypeAlias, overload
 from weakref import WeakKeyDictionary
 
 from perfkit.cache import TieredCache, get_tiered_cache
@@ -31,9 +31,6 @@ __all__ = ["OptimizedVertexAIService", "Priority"]
 
 Priority: TypeAlias = Literal["auto", "interactive", "bulk"]
 """Which lane a call's texts travel in; `auto` goes by their number."""
-
-_EMBEDDINGS: Final = "vertex.embeddings"
-_TEXTS: Final = "vertex.texts"
 
 
 class OptimizedVertexAIService:
@@ -205,7 +202,8 @@ class OptimizedVertexAIService:
             max_output_tokens: Where it is cut off.
             stop: Texts at which it ends.
             seed: Repeats a choice, as far as the model can.
-            deadline_s: How long it may take from now; default: the knob `deadline_seconds`.
+            deadline_s: How long it may take from now; default: the longer of `deadline_seconds` and
+                `text_timeout_seconds`.
             cache: Whether an old answer will do: at temperature 0 (`auto`), in any case (`exact`), or never.
 
         Raises:
@@ -291,15 +289,13 @@ class OptimizedVertexAIService:
         loop = asyncio.get_running_loop()
         running = self._of_loop.get(loop)
         if running is None:
-            running = self._of_loop[loop] = Running(
-                self._granted, embeddings_cache=self._kept(_EMBEDDINGS), texts_cache=self._kept(_TEXTS)
-            )
+            running = self._of_loop[loop] = Running(self._granted, cache=self._cache_here())
         return running
 
-    def _kept(self, namespace: str) -> TieredCache | None:
+    def _cache_here(self) -> TieredCache | None:
         if not self._caching:
             return None
-        return get_tiered_cache(namespace) if self._cache is None else self._cache.namespaced(namespace)
+        return get_tiered_cache() if self._cache is None else self._cache
 
     def _embedding_spec(self, model_id: str) -> EmbeddingSpec:
         return self._models.get(model_id) or embedding_spec(model_id)

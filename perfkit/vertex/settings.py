@@ -69,12 +69,12 @@ class VertexSettings(Section):
     deadline_seconds: Annotated[
         float, Field(gt=0, le=600), Knob("s", "patience against stuck callers", scale="log")
     ] = 30.0
-    """How long a call may take, waiting and retries included, unless it says otherwise."""
+    """How long a call for embeddings may take, waiting and retries included, unless it says otherwise."""
 
     request_timeout_seconds: Annotated[
         float, Field(gt=0, le=600), Knob("s", "slow answers against stuck requests", scale="log")
     ] = 10.0
-    """How long one request may take."""
+    """How long one request for embeddings may take."""
 
     attempts: Annotated[int, Field(ge=1, le=10), Knob("requests", "answers against load and delay")] = 3
     """How often a text is sent at the most."""
@@ -103,6 +103,11 @@ class VertexSettings(Section):
         float, Field(ge=0.01, le=600), Knob("s", "rest for the server against a late return", scale="log")
     ] = 1.0
     """How long an open breaker refuses before it tries; doubled each time in a row."""
+
+    text_timeout_seconds: Annotated[
+        float, Field(gt=0, le=600), Knob("s", "long answers against stuck requests", scale="log")
+    ] = 60.0
+    """How long one generation may take, and a stream until its next piece."""
 
     text_inflight_initial: Annotated[
         int, Field(ge=1, le=1_000), Knob("requests", "a quick start against a gentle one", scale="log")

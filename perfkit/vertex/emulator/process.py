@@ -46,7 +46,7 @@ class EmulatorProcess:
 
     @classmethod
     def start(cls, plan: EmulatorPlan | None = None, *, rest: bool = False) -> EmulatorProcess:
-        """Start an emulator on free ports of the loopback and wait until it listens; blocks for a second or more.
+        """Start an emulator on free ports of the loopback and wait until it listens; blocks for a second.
 
         Args:
             plan: What it is like; None refuses nothing and answers at once.

@@ -85,8 +85,8 @@ async def serve_rest(core: EmulatedVertex, host: str = "127.0.0.1", port: int = 
         import uvicorn
     except ImportError:
         raise VertexError(
-            "The emulator cannot answer over REST: uvicorn is not installed. Run `pip install 'perfkit[lab]'`, "
-            "or use gRPC alone."
+            "The emulator cannot answer over REST: uvicorn is not installed. Run `pip install "
+            "'perfkit[lab]'`, or use gRPC alone."
         ) from None
     from perfkit.vertex.emulator.rest_face import rest_app
 
@@ -103,8 +103,8 @@ async def serve_rest(core: EmulatedVertex, host: str = "127.0.0.1", port: int = 
     except OSError as trouble:
         listening.close()
         raise Unavailable(
-            f"The emulator cannot listen at {host}:{port} ({trouble.strerror}). Name another port, or 0 for a "
-            "free one.",
+            f"The emulator cannot listen at {host}:{port} ({trouble.strerror}). Name another port, or 0 for "
+            "a free one.",
             dependency="vertex emulator",
         ) from None
     listening.listen(_BACKLOG)

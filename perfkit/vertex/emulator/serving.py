@@ -94,7 +94,7 @@ class Serving:
         return free_s - at_s
 
     async def wait(self, seconds: float, patience_s: float) -> None:
-        """Wait out an answer; a restart or the caller's deadline, whichever is first, ends it with a fault."""
+        """Wait out an answer; a restart or the caller's deadline ends it with a fault."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return

@@ -47,8 +47,9 @@ _STOP_RUN_WEIGHT: Final = 1
 _LEAN: Final = 0.5
 _TASK: Final = 0.05
 _STOP_WORDS: Final = (
-    "a about am an and any are as at be been but by can could did do does for from get had has have how i if "
-    "in into is it its just me my no not of on or our please so some than that the their them then there these "
+    "a about am an and any are as at be been but by can could did do does for from get had has have how i "
+    "if in into is it its just me my no not of on or our please so some than that the their them then there "
+    "these "
     "they this to up us was we were what when where which who why will with would you your"
 )
 _STOP: Final = frozenset(_STOP_WORDS.split())

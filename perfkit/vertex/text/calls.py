@@ -93,6 +93,7 @@ class TextCalls:
         self._flights: SingleFlight[str, TextAnswer] = SingleFlight()
         self._works: dict[tuple[str, bool], Work] = {}
         self._closed = False
+        self._usual_s = max(self.settings.deadline_seconds, self.settings.text_timeout_seconds)
 
     async def generate(
         self,
@@ -106,7 +107,8 @@ class TextCalls:
 
         Args:
             request: The prompt and how to answer it.
-            deadline_s: How long it may take, queues and retries included; default: the knob's.
+            deadline_s: How long it may take, queues and retries included; default: the knob
+                `deadline_seconds`, or `text_timeout_seconds` where that is longer.
             cache: Whether an old answer will do.
             coalesce: Whether callers of the same request share one answer; default: where it may be kept.
 
@@ -151,7 +153,7 @@ class TextCalls:
         Args:
             request: The prompt and how to answer it.
             deadline_s: How long the first piece may take, from when it is asked for, queues and retries
-                included; default: the knob's. Each further piece may take `request_timeout_seconds`.
+                included; default: as in `generate`. Each further piece may take `text_timeout_seconds`.
 
         Raises:
             ModelTimeout: a piece did not come in time.
@@ -171,7 +173,7 @@ class TextCalls:
                 line,
                 work,
                 deadline_s=deadline_s,
-                gap_s=self.settings.request_timeout_seconds,
+                gap_s=self.settings.text_timeout_seconds,
             )
             try:
                 async for piece in pieces:
@@ -202,7 +204,7 @@ class TextCalls:
         )
 
     async def aclose(self) -> None:
-        """Take no more calls, and give up those that are shared: whoever waits for one hears `Unavailable`."""
+        """Take no more calls, and give up those that are shared: who waits for one hears `Unavailable`."""
         self._closed = True
         await self._flights.aclose()
 
@@ -220,7 +222,7 @@ class TextCalls:
                 model=request.model,
             )
         if deadline_s is None:
-            return self.settings.deadline_seconds
+            return self._usual_s
         demand(
             not math.isnan(deadline_s),
             "deadline_s",
@@ -230,8 +232,8 @@ class TextCalls:
         )
         if deadline_s <= 0:
             raise ModelTimeout(
-                f"The deadline of {deadline_s:.3g} s was over before {request.model} could be asked, so nothing "
-                "was sent. Allow more time.",
+                f"The deadline of {deadline_s:.3g} s was over before {request.model} could be asked, so "
+                "nothing was sent. Allow more time.",
                 dependency=request.model,
             )
         return min(deadline_s, _LONGEST_S)
@@ -311,7 +313,7 @@ class TextCalls:
             nonlocal led
             led = True
             behind = not work.waiters  # renewed while nobody waits: then it has a deadline of its own
-            mine = Work(self._clock(), self._clock() + self.settings.deadline_seconds) if behind else work
+            mine = Work(self._clock(), self._clock() + self._usual_s) if behind else work
             mine.again(self._clock())
             answer = await self._asked(request, mine)
             if not answer.is_whole:
@@ -344,7 +346,7 @@ class TextCalls:
             try:
                 left_s = work.until_s - self._clock() + _GRACE_S
                 return await self._transport.generate(
-                    request, timeout_s=min(self.settings.request_timeout_seconds, max(left_s, _GRACE_S))
+                    request, timeout_s=min(self.settings.text_timeout_seconds, max(left_s, _GRACE_S))
                 )
             except BaseException as raised:
                 error = raised

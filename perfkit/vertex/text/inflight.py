@@ -1,10 +1,10 @@
 """How many requests for text may be under way, where no number tells the quota (dynamic shared quota).
 
-Google shares out what capacity there is, and says 429 where there is none. So the number is searched for: one
-more for each round of answers, less by three tenths for a burst of refusals. A round is as many answers as
-may be under way, as in TCP's congestion avoidance (RFC 5681 §3.1): it needs no clock, and suits a model that
-takes ten seconds as well as one that takes a tenth. `perfkit.resilience.Aimd` is told of windows of a tenth of
-a second, so one burst, whose refusals come over seconds, would cut it again and again.
+Google shares out what capacity there is, and says 429 where there is none. So the number is searched for:
+one more for each round of answers, less by three tenths for a burst of refusals. A round is as many answers
+as may be under way, as in TCP's congestion avoidance (RFC 5681 §3.1): it needs no clock, and suits a model
+that takes ten seconds as well as one that takes a tenth. `perfkit.resilience.Aimd` is told of windows of a
+tenth of a second, so one burst, whose refusals come over seconds, would cut it again and again.
 
 Refusals of requests that were sent before the last cut belong to its burst: they say nothing of the number
 since, and neither do answers to them.

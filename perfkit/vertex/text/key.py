@@ -20,11 +20,19 @@ _contents = attrgetter(*(field.name for field in fields(GenerateRequest)))
 def key_of(request: GenerateRequest) -> str:
     """Return the key of a request; a prompt cannot be read from it.
 
-    >>> key_of(GenerateRequest("gemini-3.8-flash", "Say yes.", temperature=0))
-    'a87f0'
+    >>> zero, also_zero = (GenerateRequest("gemini-3.8-flash", "Say yes.", temperature=t) for t in (0, 0.0))
+    >>> key_of(zero) == key_of(also_zero), key_of(zero) == key_of(GenerateRequest("gemini-3.8-flash", "yes"))
+    (True, False)
     """
-    written = json.dumps(_contents(request), separators=(",", ":"), default=list)
+    written = json.dumps([_plain(value) for value in _contents(request)], separators=(",", ":"))
     return blake2b(written.encode(), digest_size=20, key=_LAYOUT).hexdigest()
+
+
+def _plain(value: object) -> object:
+    """Write equal values alike: a temperature may be 0 or 0.0."""
+    return (
+        float(value) if isinstance(value, int | float) else list(value) if isinstance(value, tuple) else value
+    )
 
 
 def is_repeatable(request: GenerateRequest) -> bool:

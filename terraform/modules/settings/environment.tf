@@ -194,6 +194,7 @@ output "environment" {
     PERFKIT_VERTEX__BREAKER_MIN_CALLS                           = tostring(var.tuning.vertex.breaker_min_calls)
     PERFKIT_VERTEX__BREAKER_FAILURE_RATIO                       = tostring(var.tuning.vertex.breaker_failure_ratio)
     PERFKIT_VERTEX__BREAKER_OPEN_SECONDS                        = tostring(var.tuning.vertex.breaker_open_seconds)
+    PERFKIT_VERTEX__TEXT_TIMEOUT_SECONDS                        = tostring(var.tuning.vertex.text_timeout_seconds)
     PERFKIT_VERTEX__TEXT_INFLIGHT_INITIAL                       = tostring(var.tuning.vertex.text_inflight_initial)
     PERFKIT_VERTEX__TEXT_INFLIGHT_MAX                           = tostring(var.tuning.vertex.text_inflight_max)
     PERFKIT_VERTEX__EMBEDDING_TTL_SECONDS                       = tostring(var.tuning.vertex.embedding_ttl_seconds)
