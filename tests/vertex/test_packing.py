@@ -47,15 +47,15 @@ def test_texts_that_were_cut_teach_nothing() -> None:
     assert estimate.of(ENGLISH) == before
 
 
-def test_no_text_counts_more_than_the_model_reads_of_it() -> None:
-    """What is longer is cut, so it takes no more room."""
-    assert TokenEstimate(2_048).of("word " * 10_000) == 2_048
+def test_what_will_be_cut_counts_as_well() -> None:
+    """A request is refused for all the tokens it holds, whatever becomes of them."""
+    assert TokenEstimate(2_048).of("word " * 10_000) > 2_048
 
 
 @given(st.text(max_size=300))
 def test_every_text_has_a_token_at_least(text: str) -> None:
     """Also an empty one, and one with halves of surrogate pairs."""
-    assert 1 <= TokenEstimate().of(text) <= 2_048
+    assert 1 <= TokenEstimate().of(text) <= 1_300
 
 
 @pytest.mark.parametrize("said_count", [None, 30_000])

@@ -48,12 +48,15 @@ class TokenEstimate:
         return self._room
 
     def of(self, text: str) -> int:
-        """Return about how many tokens a text has, rather too many than too few; at least 1."""
+        """Return about how many tokens a text has, rather too many than too few; at least 1.
+
+        Also those that the model will cut off: they count against what a request may hold.
+        """
         if text.isascii():
             tokens = math.ceil(len(text) / self._ratios[0])
         else:
             tokens = math.ceil(len(text.encode("utf-8", "replace")) / self._ratios[1])
-        return min(tokens, self._max_text_tokens) or 1
+        return tokens or 1
 
     def learn(self, texts: Sequence[str], counted_tokens: Sequence[int]) -> None:
         """Take the server's counts; those of texts that were cut say nothing and are left out."""

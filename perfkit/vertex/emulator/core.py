@@ -54,6 +54,7 @@ class EmulatedVertex:
     `embed`, `generate` and `stream` raise perfkit's errors as a real transport does; `embedded`, `generated`
     and `streamed` raise `Fault`, from which a server makes a status and its details.
 
+    >>> import asyncio
     >>> from perfkit.vertex.protocols import Text
     >>> async def main() -> tuple[int, int]:
     ...     vertex = EmulatedVertex()

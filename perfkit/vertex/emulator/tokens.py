@@ -45,7 +45,7 @@ def counted(text: str) -> Counted:
     >>> counted("How do I reset my password?")
     Counted(tokens=8, billable_characters=22)
     >>> counted("東京の天気").tokens, counted("").tokens
-    (4, 0)
+    (3, 0)
     """
     words = text.split()
     tokens = sum(map(_words.__getitem__, words)) + text.count("\n")
