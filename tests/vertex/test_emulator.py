@@ -268,7 +268,7 @@ def test_a_latency_is_fitted_to_calls_that_were_made() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "texts,tokens\n1,2\n", "texts,tokens,seconds\n1,2,-3\n", "texts,tokens,seconds\na,b,c\n"]
+    "rows", ["", "texts,tokens\n1,2\n", "texts,tokens,seconds\n1,2,-3\n", "texts,tokens,seconds\na,b,c\n"]
 )
 def test_a_file_that_holds_no_calls_is_refused_by_its_line(rows: str, tmp_path: Path) -> None:
     """With the form it should have."""

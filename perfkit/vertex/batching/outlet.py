@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from perfkit.clock import Clock, now_s
 from perfkit.events import Probe, null_probe
-from perfkit.resilience import BreakerRules, CircuitBreaker, RetryBudget
+from perfkit.resilience import CircuitBreaker, RetryBudget
 from perfkit.vertex.batching.slots import Slots
 from perfkit.vertex.quota.quota import Quota
+from perfkit.vertex.quota.rules import breaker_rules, retry_budget
 from perfkit.vertex.settings import VertexSettings
 
 __all__ = ["Outlet"]
@@ -53,21 +54,8 @@ class Outlet:
                 rng=rng,
             ),
             Slots(settings.inflight_max, bulk_share=settings.bulk_share),
-            CircuitBreaker(
-                name,
-                BreakerRules(
-                    window_seconds=settings.breaker_window_seconds,
-                    min_calls=settings.breaker_min_calls,
-                    failure_ratio=settings.breaker_failure_ratio,
-                    open_seconds=settings.breaker_open_seconds,
-                    max_open_seconds=max(15.0, settings.breaker_open_seconds),
-                    max_trial_seconds=2 * settings.request_timeout_seconds + 1,
-                ),
-                clock=clock,
-                rng=rng,
-                probe=probe,
-            ),
-            RetryBudget(share=settings.retry_share, per_second=1.0, clock=clock),
+            CircuitBreaker(name, breaker_rules(settings), clock=clock, rng=rng, probe=probe),
+            retry_budget(settings, clock=clock),
         )
 
     def elsewhere(self, settings: VertexSettings) -> Outlet:

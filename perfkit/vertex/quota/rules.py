@@ -18,7 +18,7 @@ def breaker_rules(settings: VertexSettings) -> BreakerRules:
         open_seconds=settings.breaker_open_seconds,
         max_open_seconds=max(60.0, settings.breaker_open_seconds),
         trial_calls=1,
-        max_trial_seconds=2 * settings.request_timeout_seconds,
+        max_trial_seconds=2 * max(settings.request_timeout_seconds, settings.text_timeout_seconds),
     )
 
 
