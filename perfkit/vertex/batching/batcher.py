@@ -154,7 +154,7 @@ class Batcher:
         if not texts:
             return []
         now = self._clock()
-        call = Call(len(texts), deadline_s, self._loop)
+        call = Call(len(texts), self._loop)
         self._enter(call, texts, now, min(deadline_s, wanted_s or deadline_s), bulk=bulk)
         alarm = self._loop.call_later(max(0.0, deadline_s - now), self._expire, call)
         try:
@@ -291,8 +291,7 @@ class Batcher:
     async def _carry(self, request: Request) -> None:
         """Send a request and see to what becomes of it."""
         texts = [item.text for item in request.items]
-        latest_s = max(item.latest_s for item in request.items)
-        timeout_s = max(0.001, min(self._retrying.request_s, latest_s - request.sent_s))
+        timeout_s = self._retrying.request_s  # no deadline of a caller: others may still join
         try:
             async with asyncio.timeout(timeout_s * _GRACE):
                 reply = await self._send(texts, timeout_s)

@@ -53,19 +53,13 @@ class Item:
             call.settle(place, outcome)
         self.waiters.clear()
 
-    @property
-    def latest_s(self) -> float:
-        """When the last of those who wait gives up."""
-        return max((call.deadline_s for call, _place in self.waiters), default=0.0)
-
 
 class Call:
     """What one caller asked for, and what came of it so far."""
 
-    __slots__ = ("deadline_s", "future", "items", "missing", "outcomes")
+    __slots__ = ("future", "items", "missing", "outcomes")
 
-    def __init__(self, texts: int, deadline_s: float, loop: asyncio.AbstractEventLoop) -> None:
-        self.deadline_s = deadline_s
+    def __init__(self, texts: int, loop: asyncio.AbstractEventLoop) -> None:
         self.missing = texts
         self.items: list[Item] = []
         self.outcomes: list[Outcome | None] = [None] * texts
