@@ -219,7 +219,8 @@ def emulator_command(
     """Serve an emulated Vertex AI, over gRPC and REST, until Ctrl-C."""
     import asyncio
 
-    from perfkit.vertex.emulator.plan import EmulatorPlan, read_faults
+    from perfkit.vertex.emulator.faults_file import read_faults
+    from perfkit.vertex.emulator.plan import EmulatorPlan
     from perfkit.vertex.emulator.serve import serving_forever
 
     plan = EmulatorPlan.from_data(

@@ -30,7 +30,7 @@ _NOT_KNOBS = frozenset(
     {
         "PERFKIT_REDIS_URL",  # where the server is; may hold a password, so it is never a setting
         "PERFKIT_REDIS_SERVER",  # which server binary a run starts
-        "PERFKIT_VERTEX_PROJECT",  # whose quota and bill it is; the Google project, where the service is not told
+        "PERFKIT_VERTEX_PROJECT",  # the Google project whose quota and bill it is
         "PERFKIT_VERTEX_LOCATION",  # the region that is asked
         "PERFKIT_VERTEX_ENDPOINT",  # host:port of an emulator that speaks gRPC, in place of Google's service
         "PERFKIT_RECORD_FILE",  # where requests are recorded, when cache.record_share is above 0

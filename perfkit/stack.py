@@ -9,13 +9,17 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from perfkit.cache import TieredCache, Tiers
 from perfkit.clock import Clock, epoch_s, now_s
 from perfkit.events import Probe, log_probe
 from perfkit.pools import Endpoint, PoolType, RedisPools
 from perfkit.settings import Settings
+
+if TYPE_CHECKING:
+    from perfkit.vertex import OptimizedVertexAIService, Transport
 
 __all__ = ["Outside", "Stack"]
 
@@ -24,8 +28,8 @@ __all__ = ["Outside", "Stack"]
 class Outside:
     """What a stack needs of the world beyond its settings.
 
-    `endpoint` None means: as the environment says, and the embedded default when it says nothing. `rng` draws
-    when answers are renewed early; one with a seed makes a run repeatable.
+    `endpoint` and `vertex` None mean: as the environment says, and the embedded default when it says nothing.
+    `rng` draws when answers are renewed early; one with a seed makes a run repeatable.
     """
 
     endpoint: Endpoint | None = None
@@ -34,6 +38,7 @@ class Outside:
     probe: Probe = log_probe
     key_prefix: str = "perfkit:"
     rng: random.Random | None = None
+    vertex: Transport | str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,31 @@ class Stack:
     settings: Settings
     pools: RedisPools
     cache: TieredCache
+    outside: Outside = field(default_factory=Outside)
+    _opened: list[OptimizedVertexAIService] = field(default_factory=list, repr=False)
+
+    @property
+    def vertex(self) -> OptimizedVertexAIService:
+        """The Vertex AI client, made when it is first asked for: not every service has one.
+
+        Raises:
+            RealServerRequired: no project is configured, and `PERFKIT_REQUIRE_REAL=1` forbids the emulator.
+        """
+        if not self._opened:
+            from perfkit.vertex import OptimizedVertexAIService
+
+            outside = self.outside
+            self._opened.append(
+                OptimizedVertexAIService(
+                    settings=self.settings.vertex,
+                    cache=self.cache,
+                    transport=outside.vertex,
+                    clock=outside.clock,
+                    rng=outside.rng,
+                    probe=outside.probe,
+                )
+            )
+        return self._opened[0]
 
     @classmethod
     @asynccontextmanager
@@ -82,9 +112,11 @@ class Stack:
             probe=outside.probe,
             rng=outside.rng,
         )
-        cache = TieredCache(tiers=tiers)
+        stack = cls(settings, pools, TieredCache(tiers=tiers), outside)
         try:
-            yield cls(settings, pools, cache)
+            yield stack
         finally:
-            await cache.aclose()
+            for service in stack._opened:
+                await service.aclose()
+            await stack.cache.aclose()
             await pools.aclose()

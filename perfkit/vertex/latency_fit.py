@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 __all__ = ["FittedLatency", "LatencyFit"]
 
 _ALIKE = 1e-4
@@ -70,6 +68,8 @@ class LatencyFit:
         """Return the fit as it stands."""
         if self.requests < 3:
             return FittedLatency(requests=self.requests)
+        import numpy as np  # wanted for statistics alone
+
         w, x, y, s, xx, xy, yy, xs, ys, ss = self._sums
         mean = np.array([x, y, s]) / w
         spread = np.array([[xx, xy, xs], [xy, yy, ys], [xs, ys, ss]]) / w - np.outer(mean, mean)

@@ -27,6 +27,7 @@ DOORS = {
     "the pools": "from perfkit.pools import get_optimized_redis_client",
     "the cache": "from perfkit.cache import cached, get_tiered_cache",
     "the middleware": "from perfkit.asgi import add_performance_middlewares",
+    "Vertex AI": "from perfkit.vertex import OptimizedVertexAIService",
     "the command line": "import sys; sys.argv = ['perfkit', '--help']\n"
     "import contextlib, io\n"
     "from perfkit.cli import cli\n"

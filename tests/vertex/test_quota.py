@@ -1,4 +1,4 @@
-"""The pace of a base model: never a refusal where the quota is ours alone, and a fair share where it is not."""
+"""The pace of a base model: no refusal where the quota is ours alone, and a fair share where it is not."""
 
 from __future__ import annotations
 
