@@ -91,6 +91,34 @@ def test_callers_of_one_instant_are_one_request() -> None:
     assert replayed.requests == 1
 
 
+@pytest.mark.parametrize("answer_ms", [0.1, 2, 60])
+@pytest.mark.parametrize("worth_s", [0.025, 0.1], ids=["25 ms", "100 ms"])
+def test_who_asks_again_only_when_he_is_answered_is_not_kept_waiting(
+    answer_ms: float, worth_s: float
+) -> None:
+    """A loop that awaits each text: nobody else ever comes while it waits, though the gaps look like it."""
+    policy = AdaptivePolicy(worth_s)
+    at_s = waited_s = 0.0
+    for _ in range(5_000):
+        policy.arrived(at_s)
+        until_s, _why = policy.due(at_s, 1, 0.0, 1.0)
+        waited_s += max(0.0, until_s - at_s)
+        at_s = max(until_s, at_s) + answer_ms / 1_000
+    assert waited_s <= 100 * worth_s
+
+
+def test_waiting_is_taken_up_again_when_company_comes() -> None:
+    """After a thousand lonely calls in a loop, 300 callers a second."""
+    policy = AdaptivePolicy(0.025)
+    at_s = 0.0
+    for _ in range(1_000):
+        policy.arrived(at_s)
+        at_s = max(policy.due(at_s, 1, 0.0, 1.0)[0], at_s) + 0.002
+    times_s = [at_s + after_s for after_s in made_up("poisson 300/s", 6_000)]
+    replayed = replay(policy, times_s)
+    assert replayed.requests < 0.5 * len(times_s)
+
+
 def test_a_wait_is_none_or_a_millisecond_at_least() -> None:
     """Event loops round their timers up to whole milliseconds, so shorter waits do not exist."""
     policy = AdaptivePolicy(0.025)

@@ -4,6 +4,7 @@
     patience.py   how long a silence is worth bearing, if gaps stay so
     greedy.py     the bound: all waiting for one request may cost so much
     guard.py      the watch: what is learned decides only while it is cheapest
+    reality.py    the other watch: what waiting really brought, where callers wait for their answers
 
 The only knob is what a saved request is worth, in waiting of one caller. Quota raises it: `price` says how
 much dearer a request has become, and the same gaps then make for longer waits.
@@ -18,6 +19,7 @@ from perfkit.vertex.batching.gaps import GapHistogram
 from perfkit.vertex.batching.guard import Guard
 from perfkit.vertex.batching.patience import Patience
 from perfkit.vertex.batching.policy import Reason
+from perfkit.vertex.batching.reality import Reality
 
 __all__ = ["AdaptivePolicy"]
 
@@ -44,8 +46,8 @@ class AdaptivePolicy:
     """
 
     __slots__ = (
-        *("_finest_s", "_gaps", "_guard", "_key", "_last_s", "_next", "_silences_s", "_tables"),
-        *("_worth_now_s", "worth_s"),
+        *("_finest_s", "_gaps", "_guard", "_key", "_last_s", "_next", "_reality"),
+        *("_silences_s", "_tables", "_worth_now_s", "worth_s"),
     )
 
     def __init__(
@@ -63,6 +65,7 @@ class AdaptivePolicy:
         self._finest_s = finest_s
         self._gaps = GapHistogram(half_life=half_life, finest_s=finest_s)
         self._guard = Guard() if guarded else None
+        self._reality = Reality() if guarded else None
         self._last_s: float | None = None
         self._tables: dict[int, Patience] = {}
         self._next = 1
@@ -98,6 +101,16 @@ class AdaptivePolicy:
         """Say until when to wait for the next caller, and why."""
         if price != 1.0 or self._key:
             self._price(price)
+        reality = self._reality
+        if reality is None:
+            return self._decided(now_s, callers, waited_s)
+        if not reality.trusts(now_s, callers, waited_s, self._worth_now_s):
+            return now_s, "at_once"
+        until_s, reason = self._decided(now_s, callers, waited_s)
+        reality.decided(until_s)
+        return until_s, reason
+
+    def _decided(self, now_s: float, callers: int, waited_s: float) -> tuple[float, Reason]:
         guard = self._guard
         decider = guard.decider if guard is not None else "learned"
         if decider == "learned":
