@@ -60,7 +60,9 @@ async def _shrinking() -> list[str]:
 async def _poisoned(size: int) -> list[str]:
     """One text of a request that the server refuses the request for."""
     spoilt = PlannedFault(kind="poison", marker=MARKER)
-    vertex = EmulatedVertex(EmulatorPlan(latency=EVERY, vectors="cheap", faults=(spoilt,)))
+    vertex = EmulatedVertex(
+        EmulatorPlan(latency=EVERY, refusal_ms=BASE_S * 1e3, vectors="cheap", faults=(spoilt,))
+    )
     bad = size // 3
     async with serving(vertex, SETTINGS) as serves:
         loop = asyncio.get_running_loop()

@@ -1,11 +1,11 @@
 """What waiting really brought, beside what it was thought to bring.
 
-The histogram, and the shadows of the guard, take it that callers come when they come. One who asks again only
-when he has been answered does not: a loop of `await embed(text)` comes a little after each answer, so the gaps
-look worth waiting out, and no wait is ever rewarded, because nobody comes before the wait is over. So the
-waits that were really made are added up against what sending at once would have cost the same callers. Once
-they have cost more, by some requests, the policy *rests*: everybody is sent at once for a while, and each
-time in a row twice as long; a stretch in which waiting paid makes rests short again.
+The histogram, and the shadows of the guard, take it that callers come when they come. One who asks again
+only when he has been answered does not: a loop of `await embed(text)` comes a little after each answer, so
+the gaps look worth waiting out, and no wait is ever rewarded, because nobody comes before the wait is over.
+So the waits that were really made are added up against what sending at once would have cost the same
+callers. Once they have cost more, by some requests, the policy *rests*: everybody is sent at once for a
+while, and each time in a row twice as long; a stretch in which waiting paid makes rests short again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Reality:
 
     >>> reality, at_s = Reality(), 0.0
     >>> waits = 0
-    >>> for _ in range(1_000):  # a caller who comes 1 ms after each answer, and a policy that waits 5 ms for him
+    >>> for _ in range(1_000):  # he comes 1 ms after each answer, and a policy would wait 5 ms for him
     ...     if reality.trusts(at_s, 1, 0.0, worth_s=0.025):
     ...         reality.decided(at_s + 0.005)
     ...         at_s, waits = at_s + 0.006, waits + 1
