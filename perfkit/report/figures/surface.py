@@ -94,8 +94,8 @@ class _Grid:
             if (name := view.comparison.objective) in r.metrics
         }
         cells = {place: value for place, value in cells.items() if place[0] in xs and place[1] in ys}
-        if len(xs) < 2 or len(ys) < 2 or not cells:
-            return None
+        if min(len({place[axis] for place in cells}) for axis in (0, 1)) < 2:
+            return None  # a line is no surface: one knob matters only where the other one does not
         return cls(x, y, xs, ys, cells, held, (at[x][0], at[y][0]), (at[x][1], at[y][1]))
 
 
