@@ -62,7 +62,7 @@ async def agree(_rounds: int) -> str:
 
 
 async def _played(arrivals: Arrivals, transport: Transport) -> Found:
-    writer = Writer(EmulatedVertex(PLAN).counted)
+    writer = Writer(EmulatedVertex(PLAN).tokens_of)
     async with serving(transport, SETTINGS) as serves:
         outcome = await play(arrivals, serves.embed, writer, deadline_s=30)
         stats = await serves.service.get_batch_stats()
