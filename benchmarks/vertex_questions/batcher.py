@@ -55,7 +55,7 @@ async def costs(rounds: int) -> str:
             [name, shown(Estimate(cost.point, cost.low, cost.high)), str(target or ""), verdict(cost, target)]
         )
     said = (
-        "One by one, each text makes a request and pays for it alone: task, timer, place, breaker and counts. "
+        "One by one, each text makes a request and pays for it alone: task, timer, place, breaker, counts. "
         "What sending it costs stands under *What a text costs the client*."
     )
     return "\n\n".join(

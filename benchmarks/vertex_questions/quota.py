@@ -1,7 +1,7 @@
 """1,500 requests a minute and a deadline of 5 s: who keeps both, and how late texts are then.
 
 The shipping service and the peers' ways (`peers.py`) send to the same emulator on the virtual clock: 60 ms
-with a spread of 0.25, 0.8 ms a text and 0.04 ms a token, 1,500 requests in each fixed minute, which begins
+with a spread of 0.25 and 0.8 ms a text (the preset `study`), 1,500 requests in each fixed minute, which begins
 at a moment nobody was told.
 """
 
