@@ -72,11 +72,11 @@ def recorded() -> Iterator[Arrivals]:
     """Yield every trace of the folder, the longest cut; of fitted rates, what they come to one morning."""
     for path in sorted(folder().glob("*.csv*")):
         kind = kind_by_header(first_fields(bytes_of(path), path))
-        if kind == "azure-llm":
-            yield _of(read_trace(path, stretch=Stretch(requests=LONGEST)))
-        elif kind == "servegen":
+        if kind == "servegen":
             law = path.with_name(path.name.replace("_rates", "_token_pdf"))
             yield _of(read_trace(path, stretch=MORNING, tokens=law if law.exists() else None))
+        elif kind != "tokens":
+            yield _of(read_trace(path, stretch=Stretch(requests=LONGEST)))
 
 
 def named(word: str) -> Arrivals | None:

@@ -30,6 +30,8 @@ AN_ITEM = Target(20, at_most=True)
 A_DECISION = Target(5, at_most=True)
 PATIENCE_S = 60.0
 SINGLES, MANY = 200, 500
+IN_A_ROW = 1_000
+"""So many one by one: whoever was silent for a while is not known to come one by one."""
 ONE_VECTOR = Vector(np.zeros(768, np.float32), token_count=7)
 LOADER = "aiodataloader"
 Work = Callable[[int], Awaitable[int]]
@@ -52,7 +54,13 @@ async def costs(rounds: int) -> str:
         rows.append(
             [name, shown(Estimate(cost.point, cost.low, cost.high)), str(target or ""), verdict(cost, target)]
         )
-    return "\n\n".join([table(["measured", "processor µs a text", "target", "met"], rows), *absent])
+    said = (
+        "One by one, each text makes a request and pays for it alone: task, timer, place, breaker, counts. "
+        "What sending it costs stands under *What a text costs the client*."
+    )
+    return "\n\n".join(
+        [table(["measured", "processor µs a text", "target", "met"], rows), "\n".join([said, *absent])]
+    )
 
 
 def _target(name: str) -> Target | None:
@@ -91,7 +99,7 @@ def _bare() -> dict[str, tuple[Work, int]]:
         return operations
 
     return {
-        "nothing between, one by one": (one_by_one, 1),
+        "nothing between, one by one": (one_by_one, IN_A_ROW),
         f"nothing between, {SINGLES} callers at once": (at_once, SINGLES),
     }
 
@@ -124,7 +132,7 @@ def _ours() -> dict[str, tuple[Work, int]]:
         return operations
 
     return {
-        "perfkit, one by one": (one_by_one, 1),
+        "perfkit, one by one": (one_by_one, IN_A_ROW),
         f"perfkit, {SINGLES} callers at once": (at_once, SINGLES),
         f"perfkit, {MANY} texts in a call": (in_a_call, MANY),
     }
@@ -167,7 +175,7 @@ def _loader() -> dict[str, tuple[Work, int]]:
 
     name = f"{LOADER} {version(LOADER)}, no window"
     return {
-        f"{name}, one by one": (one_by_one, 1),
+        f"{name}, one by one": (one_by_one, IN_A_ROW),
         f"{name}, {SINGLES} callers at once": (at_once, SINGLES),
         f"{name}, {MANY} texts in a call": (in_a_call, MANY),
     }

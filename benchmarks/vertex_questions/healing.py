@@ -23,6 +23,7 @@ BASE_S = 0.1
 EVERY = Latency(base_ms=BASE_S * 1e3)
 SETTINGS = VertexSettings(requests_per_minute=0)
 CAP, EXTRA_AT_MOST = 5, 7
+WAVES, AT_ONCE = 20, 4
 MARKER = "poison"
 SIZES = (2, 16, 100, 250)
 CALLERS, WANTED = 1_000, 50
@@ -39,19 +40,17 @@ async def isolated(_rounds: int) -> str:
 
 
 async def _shrinking() -> list[str]:
-    """250 texts a request, then 5, in the middle of the work."""
+    """250 texts a request, then 5, in the middle of the work, with four requests under way."""
     shrunk = PlannedFault(kind="max_texts", from_s=1.0, value=CAP)
     vertex = EmulatedVertex(EmulatorPlan(latency=EVERY, vectors="cheap", faults=(shrunk,)))
     async with serving(vertex, SETTINGS) as serves:
-        embed = serves.service.generate_embeddings
         asked = 0
-        for wave in range(20):
-            texts = [f"text {wave} {number}" for number in range(250)]
-            answers = await embed(texts, MODEL)
-            asked += len(answers)
+        for wave in range(WAVES):
+            texts = [f"text {wave} {number}" for number in range(250 * AT_ONCE)]
+            asked += len(await serves.service.generate_embeddings(texts, MODEL))
     refused = vertex.counts.refused.get("INVALID_ARGUMENT", 0)
     return _row(
-        f"limit 250 → {CAP} in the middle of 5,000 texts: requests refused, all {asked:,} texts answered",
+        f"limit 250 → {CAP} amid {asked:,} texts, {AT_ONCE} requests at once, all answered: requests refused",
         refused,
         EXTRA_AT_MOST,
     )

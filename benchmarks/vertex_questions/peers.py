@@ -7,8 +7,7 @@ virtual clock.
 
     google-genai 2.34   no batching; with `retry_options` 5 attempts, 1, 2, 4, 8 s apart and up to 1 s more
                         (`_api_client.py`: `_RETRY_ATTEMPTS`, and tenacity's `wait_exponential_jitter`)
-    aiolimiter 1.3      `AsyncLimiter(1500, 60)` before each text, no retries: 1,500 at once, then
-                        25 a second. (The package itself never ends on a clock that only jumps.)
+    aiolimiter 1.3      the package itself: `AsyncLimiter(1500, 60)` before each text; no retries
     a fixed window      opened by the first text, shared by who comes in it, sealed when it ends or when 250
                         texts or 20,000 tokens are in it; refusals as google-genai
     Ray Serve 2.53      `@serve.batch` by default: 10 texts, 10 ms, one batch at a time; refusals likewise
@@ -27,7 +26,7 @@ from perfkit.errors import PerfkitError, QuotaExceeded, Unavailable
 from perfkit.vertex.protocols import EmbedRequest, Text, Transport
 from vertex_questions.texts import MODEL, Piece
 
-__all__ = ["Embed", "Gathered", "Limited", "OneAtATime", "Sender"]
+__all__ = ["Embed", "Gathered", "OneAtATime", "Sender"]
 
 Embed: TypeAlias = Callable[[Piece], Awaitable[None]]
 """Embeds one text, and returns when its vector is there."""
@@ -168,22 +167,3 @@ async def _delivered(sender: Sender, sealed: list[tuple[Piece, asyncio.Future[No
         for _piece, future in sealed:
             if not future.done():
                 future.set_result(None)
-
-
-class Limited:
-    """A leaky bucket before each text, served in the order they came."""
-
-    def __init__(self, sender: Sender, most: int, period_s: float) -> None:
-        self._sender = sender
-        self._most = most
-        self._per_s = most / period_s
-        self._level = 0.0
-        self._last_s = 0.0
-
-    async def embed(self, piece: Piece) -> None:
-        """Wait for a token and send."""
-        now_s = asyncio.get_running_loop().time()
-        self._level = max(0.0, self._level - (now_s - self._last_s) * self._per_s) + 1.0
-        self._last_s = now_s
-        await asyncio.sleep(max(0.0, (self._level - self._most) / self._per_s))
-        await self._sender.alone(piece)

@@ -7,6 +7,7 @@ is worth for each request.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from harness import table
@@ -24,6 +25,10 @@ __all__ = ["against_the_optimum"]
 WORTH_S = (0.025, 0.1)
 WINDOWS_MS = (5, 10, 25, 50, 100)
 AT_MOST = 1.35
+INDEPENDENT = (
+    "They are independent of each other, so nobody can foresee more than their distribution: "
+    f"{AT_MOST} times the optimum is a target for recorded arrivals alone."
+)
 MAX_TEXT_TOKENS = 2_048
 POLICIES: dict[str, Callable[[float], BatchPolicy]] = {
     "0 ms": lambda _worth_s: AtOnce(),
@@ -40,27 +45,28 @@ async def against_the_optimum(_rounds: int) -> str:
     lines, kept, worst = [], 0, 0.0
     for (trace, worth_s), ratios in zip(cells, in_processes(_ratios, cells), strict=True):
         best = min(ratio for name, ratio in ratios.items() if name.endswith(" ms"))
-        ours = ratios["adaptive"]
-        met = ours <= best and ours <= AT_MOST
+        bound, ours = min(best, math.inf if said else AT_MOST), ratios["adaptive"]
+        met = ours <= bound
         kept += met
         worst = max(worst, ours)
         lines.append(
             [
                 f"{trace.name}, {trace.rate_per_s:,.1f}/s, {worth_s * 1e3:g} ms",
                 *(f"{ratio:.3f}" for ratio in ratios.values()),
-                f"≤ {min(best, AT_MOST):.3f}",
+                f"≤ {bound:.3f}",
                 "yes" if met else "**no**",
             ]
         )
+    beside = "" if said else f" and at most {AT_MOST} times the optimum"
     header = ["simulated: cost ÷ offline optimum", *POLICIES, "target", "met"]
     return "\n\n".join(
         part
         for part in (
             table(header, lines),
-            f"Adaptive is at most the best fixed window, chosen in hindsight, and at most {AT_MOST} times "
-            f"the optimum in {kept} of {len(cells)} cells; its worst is {worst:.3f}. The milliseconds in the "
-            "first column are what a saved request is worth of one text's waiting.",
-            said,
+            f"The target, to be at most the best fixed window in hindsight{beside}, is met in {kept} of "
+            f"{len(cells)} cells; the worst is {worst:.3f}. The milliseconds in the first column are what a "
+            "saved request is worth of one text's waiting.",
+            said and f"{said} {INDEPENDENT}",
         )
         if part
     )

@@ -17,6 +17,7 @@ from perfkit.pools.server import find_server
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PATIENCE_S = 60
+NEEDS_A_SERVER = pytest.mark.skipif(find_server() is None, reason="no Redis or Valkey server is installed")
 
 
 @pytest.fixture
@@ -101,15 +102,18 @@ def test_only_what_was_completed_counts(harness: ModuleType) -> None:
         asyncio.run(harness.Timed(half)())
 
 
-@pytest.mark.skipif(find_server() is None, reason="no Redis or Valkey server is installed")
 @pytest.mark.parametrize(
-    ("question", "row"),
-    [("connect", "| perfkit | 1 | ≤ 1 | yes |"), ("breaker", "| closed: admit and record | ")],
+    ("benchmark", "question", "row"),
+    [
+        pytest.param("pools", "connect", "| perfkit | 1 | ≤ 1 | yes |", marks=NEEDS_A_SERVER),
+        pytest.param("pools", "breaker", "| closed: admit and record | ", marks=NEEDS_A_SERVER),
+        ("vertex", "healing", "| one bad text of 250: rounds until it fails | 9 | ≤ 9 | yes |"),
+    ],
 )
-def test_a_question_of_the_pools_is_answered_in_a_table(question: str, row: str) -> None:
-    """The whole way: server, clients, rounds, Markdown. A connection takes one round trip."""
+def test_a_question_is_answered_in_a_table(benchmark: str, question: str, row: str) -> None:
+    """The whole way: server or emulator, clients, rounds, Markdown. A connection takes one round trip."""
     done = subprocess.run(
-        [sys.executable, "pools.py", "--only", question, "--rounds", "1"],
+        [sys.executable, f"{benchmark}.py", "--only", question, "--rounds", "1"],
         cwd=BENCHMARKS,
         capture_output=True,
         text=True,
