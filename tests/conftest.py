@@ -11,6 +11,22 @@ from perfkit.lab.scenario import Scenario
 ROOT = Path(__file__).parents[1]
 
 
+LONGEST = (
+    "test_cli",
+    "notebooks/test_cache",
+    "notebooks/test_others",
+    "lab/test_asgi_rig",
+    "lab/test_pools_rig",
+)
+"""Files that take longest, longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: at the end no process waits for another."""
+    rank = {ROOT / "tests" / f"{name}.py": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Scenario:
     """The quickstart's question made so small that all four stages take about a second."""

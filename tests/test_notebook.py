@@ -1,20 +1,15 @@
-"""The notebooks run headless as they would by hand, and what they lean on says what it means."""
+"""What the notebooks lean on says what it means."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import nbformat
-import papermill
 import pytest
 
 from perfkit.errors import ScenarioError
-from perfkit.lab.folder import list_runs
 from perfkit.lab.scenario import Scenario
 from perfkit.lab.yaml12 import dumped
 from perfkit.notebook import FinishedRun, begin
-
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 
 @pytest.fixture(scope="module")
@@ -22,26 +17,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny: Scenario) -> Finish
     folder = tmp_path_factory.mktemp("notebook")
     (folder / "tiny.yaml").write_text(dumped(tiny))
     return begin(folder / "tiny.yaml", out=folder / "runs", mode="simulate").run()
-
-
-@pytest.mark.filterwarnings("ignore")  # of jupyter's own packages, which are not ours to mend
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_to_its_end_and_leaves_a_run(notebook: Path, tmp_path: Path) -> None:
-    papermill.execute_notebook(
-        notebook,
-        tmp_path / "executed.ipynb",
-        {"quick": True, "out": str(tmp_path / "runs")},
-        cwd=notebook.parent,
-        progress_bar=False,
-    )
-
-    (folder,) = list_runs(tmp_path / "runs")
-    assert (folder.path / "report.html").exists()
-    cells = nbformat.read(tmp_path / "executed.ipynb", as_version=4).cells
-    code = [cell for cell in cells if cell.cell_type == "code"]
-    silent = [cell.metadata.tags for cell in code if not cell.outputs]
-    assert silent == [["parameters"], ["injected-parameters"]]
-    assert folder.choice.why in str(cells)
 
 
 def test_the_answer_and_the_tables_are_those_of_the_run(finished: FinishedRun) -> None:

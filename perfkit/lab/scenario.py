@@ -308,7 +308,7 @@ class Scenario(Record):
         Where faults are planned rounds stay as long as they are, and are only fewer. A service over HTTP and
         Vertex AI are asked at their own pace, so they are asked least.
         """
-        least = {"asgi": 300, "vertex": 150}.get(self.rig, 1_200)
+        least = {"asgi": 300, "vertex": 120}.get(self.rig, 1_200)
         faulty = self.traffic is not None and bool(self.traffic.faults)
         simulated = self.simulate.requests if faulty else 600
         changes: dict[str, object] = {
@@ -318,7 +318,7 @@ class Scenario(Record):
         if self.measure is not None:
             changes["measure"] = Measure(
                 requests=self.measure.requests // self.measure.rounds * 6 if faulty else least,
-                warmup=min(self.measure.warmup, 40 if self.rig == "vertex" else 2_000),
+                warmup=min(self.measure.warmup, 20 if self.rig == "vertex" else 2_000),
                 rounds=6,
                 finalists=1,
                 rate_per_s=self.measure.rate_per_s,

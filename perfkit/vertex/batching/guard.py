@@ -5,7 +5,7 @@ promises, to cost at most twice the optimum, but no better than that. So three p
 the same arrivals, each in a *shadow* that keeps four numbers and costs well under a microsecond: the learned
 one, greedy, and never to wait. Their costs fade alike (half of them after `_HALF_LIFE` arrivals). Whoever
 has been cheapest decides; the learned policy is given up for greedy when that is cheaper by `_SLACK`
-requests, and taken back when it is itself cheaper by 3 %, so that two that are alike do not take turns.
+requests, and taken back when it is itself cheaper by as many, so that two that are alike do not take turns.
 
 In the long run the cost is then greedy's at the most, which is twice the optimum, and hardly ever more than
 that of sending each caller at once, which is the best there is when hardly anybody comes.

@@ -5,8 +5,8 @@ and if the next caller comes in time, saves a request. Let h(n) be the cost from
 (against the average, g an arrival). Sending now costs K, a request, and the next caller finds an empty
 queue:
 
-    send:  h(n) = K − g + h(1)            wait u:  h(n) = h(send) − { P(G ≤ u) · [K + h(1) − h(n+1)] − n·E
-    min(G, u) }
+    send:    h(n) = K − g + h(1)
+    wait u:  h(n) = h(send) − { P(G ≤ u) · [K + h(1) − h(n+1)] − n·E min(G, u) }
 
 So with gain(n) the best value of the braces, over all u, and 0 for u = 0,
 
