@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Literal
 
@@ -123,8 +124,9 @@ class EmulatedVertex:
     async def stream(self, request: GenerateRequest, *, timeout_s: float) -> AsyncIterator[GenerateReply]:
         """Write a text piece by piece, as `Transport.stream`."""
         try:
-            async for piece in self._streamed(request, timeout_s):
-                yield piece
+            async with aclosing(self._streamed(request, timeout_s)) as pieces:
+                async for piece in pieces:
+                    yield piece
         except Fault as fault:
             raise _error(fault, request.model) from None
 
@@ -221,7 +223,7 @@ class EmulatedVertex:
         self.counts.output_tokens += text.output_tokens
         return _last(request, text, text.text)
 
-    async def _streamed(self, request: GenerateRequest, patience_s: float) -> AsyncIterator[GenerateReply]:
+    async def _streamed(self, request: GenerateRequest, patience_s: float) -> AsyncGenerator[GenerateReply]:
         text, first_s, struck = await self._begun(request, patience_s)
         cut_after = min((fault.value for fault in struck if fault.kind == "cut_stream"), default=math.inf)
         token_s = self.plan.text_token_ms / 1e3

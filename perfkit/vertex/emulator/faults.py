@@ -18,7 +18,8 @@ Times are seconds since the emulator was first asked; calls count from 1, embedd
     too_few             `value` vectors are missing from an answer
     poison              a text that holds `marker` is refused, and with it the request
     cut_stream          a stream breaks after `value` pieces
-    restart             what is under way fails when the span begins; what comes before it ends is refused
+    restart             what is under way fails when the span begins; what comes before it ends is refused,
+                        whatever model it asks
 """
 
 from __future__ import annotations
@@ -109,6 +110,9 @@ class PlannedFault:
             raise _wrong("times" if self.value >= 0 else "value", self.times, "it is out of range.")
         if self.kind == "poison" and not self.marker:
             raise _wrong("marker", "", "every text holds it; say which marker poisons a text.")
+        if self.kind == "restart" and (self.models or self.share < 1):
+            name = "models" if self.models else "share"
+            raise _wrong(name, getattr(self, name), "a server restarts as a whole; leave it out.")
         if self.kind == "slow_start" and self.to_s == math.inf:
             raise _wrong("to_s", self.to_s, "a slow start ends; say when.")
 

@@ -50,9 +50,9 @@ class Serving:
         self._under_way: set[asyncio.Future[bool]] = set()
 
     def now_s(self) -> float:
-        """Return seconds since the emulator was first asked."""
+        """Return seconds since the emulator was first asked; on a loop of an earlier time, anew."""
         now = self._clock()
-        if self._began_s is None:
+        if self._began_s is None or now < self._began_s:
             self._began_s = now
         return now - self._began_s
 
@@ -82,7 +82,10 @@ class Serving:
         return struck
 
     def queued_s(self, at_s: float, seconds: float) -> float:
-        """Return how long an answer takes with the wait for a place, first come, first served."""
+        """Return how long an answer takes with the wait for a place, first come, first served.
+
+        A caller who gives up leaves the server at work: its place is free no sooner.
+        """
         if not self._capacity or seconds == math.inf:
             return seconds
         places = self._free_at_s

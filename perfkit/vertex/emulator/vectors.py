@@ -96,15 +96,16 @@ class Vectors:
             kept.update(zip(((text, length) for text in new), self._embedded(new, length), strict=True))
         return [kept[text, length] for text in texts]
 
-    def _embedded(self, texts: Sequence[Text], length: int) -> NDArray[np.float32]:
+    def _embedded(self, texts: Sequence[Text], length: int) -> list[NDArray[np.float32]]:
         rows = np.stack([self._row(text) for text in texts])
         rows *= self._signs
         squares = _hadamard(self._edge) @ rows.reshape(-1, self._edge, self._edge) @ _hadamard(self._edge)
         vectors = squares.reshape(len(texts), -1)[:, :length].astype(np.float64)
         vectors /= np.sqrt(np.square(vectors).sum(axis=1, keepdims=True))
-        cut = vectors.astype(np.float32)
-        cut.flags.writeable = False
-        return cut
+        made = [row.astype(np.float32) for row in vectors]  # a view would hold on to all the others
+        for vector in made:
+            vector.flags.writeable = False
+        return made
 
     def _row(self, text: Text) -> NDArray[np.float32]:
         words = _WORD.findall(text.content.casefold())
