@@ -83,10 +83,10 @@ def judge(request: Scope, sent: Sent, answer: Answer) -> None:
 
 
 def _is_had(request: Scope, answer: Answer) -> None:
-    """A 304 names a tag the client has, or a date not younger than its own (RFC 9110 §13.1.2)."""
+    """A 304 names a tag the client has; asked by date, its own date or its tag (RFC 9110 §15.4.5)."""
     had = field(request, b"if-none-match")
     if had is None:
-        assert answer.get("last-modified") or answer.get("date")
+        assert answer.get("last-modified") or answer.get("date") or answer.get("etag")
         return
     tag = answer.get("etag")
     opaque = [] if tag is None else [tag.removeprefix("W/").encode("latin-1")]
